@@ -6,6 +6,7 @@ import pytensor.tensor as pt
 
 from dae.corruption import masking_noise
 from dae.costs import cross_entropy
+from dae.ops import affine, descend, sigmoid
 from dae.streams import RandomStreams
 
 
@@ -90,11 +91,11 @@ class Autoencoder:
 
     def get_hidden_values(self, input):
         r"""Encode: :math:`y = s(x W + b)`."""
-        return pt.sigmoid(pt.dot(input, self.W) + self.b)
+        return sigmoid(affine(input, self.W, self.b))
 
     def get_reconstructed_input(self, hidden):
         r"""Decode: :math:`z = s(y W' + b')`."""
-        return pt.sigmoid(pt.dot(hidden, self.W_prime) + self.b_prime)
+        return sigmoid(affine(hidden, self.W_prime, self.b_prime))
 
     def get_cost_updates(self, corruption_level, learning_rate):
         r"""Give the cost of a minibatch, and a step of gradient descent.
@@ -124,7 +125,7 @@ class Autoencoder:
 
         gparams = pytensor.grad(cost, self.params)
         updates = {
-            param: param - pt.cast(learning_rate, param.dtype) * gparam
+            param: descend(param, pt.cast(learning_rate, param.dtype), gparam)
             for param, gparam in zip(self.params, gparams, strict=True)
         }
         return cost, updates | self.theano_rng.updates(cost)

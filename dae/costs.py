@@ -1,7 +1,8 @@
 """Costs, as expressions."""
 
 import pytensor.tensor as pt
-from pytensor.tensor.math import sigmoid
+
+from dae import ops
 
 
 def cross_entropy(x, z):
@@ -12,7 +13,7 @@ def cross_entropy(x, z):
     A saturated unit rounds z to 0 or 1, where the formula is infinite. So where z = s(a), as it
     is in every autoencoder here, L is taken from the pre-activation a, without ever forming z:
     :math:`-\log s(a) = \log(1 + e^{-a})` gives
-    :math:`L = \sum_k \left[ \log(1 + e^{a_k}) - x_k a_k \right]`.
+    :math:`L = \sum_k \left[ \log(1 + e^{a_k}) - x_k a_k \right]`. See `dae.ops.CrossEntropy`.
 
     Parameters
     ----------
@@ -26,7 +27,13 @@ def cross_entropy(x, z):
     vector, shape (batch_size,)
         In nats.
     """
-    if z.owner and z.owner.op == sigmoid:
-        [a] = z.owner.inputs
+    is_sigmoid = z.owner is not None and (
+        isinstance(z.owner.op, ops.Sigmoid) or z.owner.op == pt.sigmoid
+    )
+    if not is_sigmoid:
+        return -pt.sum(x * pt.log(z) + (1 - x) * pt.log1p(-z), axis=1)
+    [a] = z.owner.inputs
+    if not (x.ndim == a.ndim == 2 and ops.are_alike(x, a)):
         return pt.sum(pt.softplus(a) - x * a, axis=1)
-    return -pt.sum(x * pt.log(z) + (1 - x) * pt.log1p(-z), axis=1)
+    L, _ = ops.cross_entropy(x, a)
+    return L

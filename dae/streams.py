@@ -18,7 +18,6 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.graph.traversal import graph_inputs
 from pytensor.link.numba.dispatch.basic import (
-    default_hash_key_from_props,
     generate_fallback_impl,
     numba_njit,
     register_funcify_and_cache_key,
@@ -268,4 +267,4 @@ def numba_random_function(op, node, **kwargs):
         draw(state, out.ravel(), a.item(), b.item())
         return state, out
 
-    return random_function, default_hash_key_from_props(op, ndim=ndim, version=kernels.VERSION)
+    return random_function, kernels.cache_key(op, ndim=ndim)

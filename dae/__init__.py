@@ -1,0 +1,35 @@
+"""The Theano denoising-autoencoder tutorial, alive on PyTensor.
+
+A public name is imported from its room when it is first used, so that the commands answer before
+PyTensor is there. The epoch loop, `dae.training.train`, is not among them: `dae.train` is the
+command.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "Autoencoder": "autoencoder",
+    "DataError": "formats",
+    "DenoisingAutoencoder": "autoencoder",
+    "Epoch": "training",
+    "RandomStreams": "streams",
+    "compile_train_da": "training",
+    "cross_entropy": "costs",
+    "load_data": "datasets",
+    "masking_noise": "corruption",
+    "tile_raster_images": "images",
+}
+
+__all__ = list(_ROOMS)
+
+
+def __getattr__(name):
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'dae' has no attribute {name!r}")
+    return getattr(import_module(f"dae.{_ROOMS[name]}"), name)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
