@@ -1,6 +1,9 @@
-"""The inner loops, in Numba: what the ops of `streams` and `ops` run when compiled.
+"""The inner loops of the training step, in Numba: what the ops of `ops` run when compiled.
 
-They are plain loops over arrays that LLVM turns into vector instructions.
+They are plain loops over arrays that LLVM turns into vector instructions. A product and a sum may
+be fused, which only makes them more accurate; sums are not reordered, since that would undo the
+roundings which `exp` relies on. A division by zero is infinite: raising an error there would keep
+LLVM from making vectors.
 """
 
 import hashlib
@@ -16,128 +19,23 @@ from numba.np.numpy_support import from_dtype
 from pytensor.link.numba.dispatch.basic import default_hash_key_from_props, numba_njit
 
 
-def cache_key(op, **facts):
+def cache_key(op, loops, **facts):
     """Give the key under which PyTensor keeps the machine code of an op.
 
-    It changes with the source of the op and of this file: what was compiled from others is stale.
+    It changes with the sources: machine code made from others is stale.
 
     Parameters
     ----------
     op : Op
+    loops : module
+        Where its inner loops are.
     **facts
         What else the code depends on, beside the dtypes of the arguments.
     """
-    sources = [inspect.getsource(sys.modules[name]) for name in (__name__, type(op).__module__)]
+    sources = [inspect.getsource(module) for module in (sys.modules[type(op).__module__], loops)]
     version = hashlib.sha256("".join(sources).encode()).hexdigest()
     return default_hash_key_from_props(op, version=version, **facts)
 
-
-# Random numbers. Fast mathematics stays off: it would change last digits.
-
-WORDS, POSITION, HAS_GAUSS, GAUSS = 624, 624, 625, slice(626, 628)
-
-
-@numba_njit(fastmath=False)
-def temper(word):
-    """Scramble one word of the Mersenne Twister into an output."""
-    word ^= word >> np.uint32(11)
-    word ^= (word << np.uint32(7)) & np.uint32(0x9D2C5680)
-    word ^= (word << np.uint32(15)) & np.uint32(0xEFC60000)
-    return word ^ (word >> np.uint32(18))
-
-
-@numba_njit(fastmath=False)
-def twist(upper, lower, other):
-    """Give the successor of a word of the Mersenne Twister."""
-    mixed = (upper & np.uint32(0x80000000)) | (lower & np.uint32(0x7FFFFFFF))
-    return other ^ (mixed >> np.uint32(1)) ^ ((mixed & np.uint32(1)) * np.uint32(0x9908B0DF))
-
-
-@numba_njit(fastmath=False)
-def refill(key):
-    """Replace all 624 words by their successors."""
-    # Split where the word read from afar becomes a new one, so that each run can be vectorised.
-    for i in range(227):
-        key[i] = twist(key[i], key[i + 1], key[i + 397])
-    for i in range(227, 623):
-        key[i] = twist(key[i], key[i + 1], key[i - 227])
-    key[623] = twist(key[623], key[0], key[396])
-
-
-@numba_njit(fastmath=False)
-def double(first, second):
-    """Make 53 bits of two outputs a double in [0, 1)."""
-    high, low = temper(first) >> np.uint32(5), temper(second) >> np.uint32(6)
-    return (high * 67108864.0 + low) / 9007199254740992.0
-
-
-@numba_njit(fastmath=False)
-def doubles(state, out):
-    """Draw doubles from [0, 1), as RandomState.random_sample, and advance the state."""
-    key, position = state[:WORDS], np.int64(state[POSITION])
-    done = 0
-    while done < out.size:
-        pairs = min((WORDS - position) // 2, out.size - done)
-        words, block = key[position:], out[done : done + pairs]
-        for i in range(pairs):
-            block[i] = double(words[2 * i], words[2 * i + 1])
-        done += pairs
-        position += 2 * pairs
-        if done < out.size:
-            last, is_split = key[WORDS - 1], position < WORDS
-            refill(key)
-            if is_split:
-                out[done] = double(last, key[0])
-                done += 1
-            position = np.int64(is_split)
-    state[POSITION] = position
-
-
-@numba_njit(fastmath=False)
-def uniform(state, out, low, high):
-    """Draw from [low, high), as RandomState.uniform."""
-    u = np.empty(out.size)
-    doubles(state, u)
-    for i in range(out.size):
-        out[i] = low + (high - low) * u[i]
-
-
-@numba_njit(fastmath=False)
-def mask(state, out, n, p):
-    """Draw ones with probability p, as RandomState.binomial with n = 1."""
-    if not 0 <= p <= 1:
-        raise ValueError("p < 0, p > 1 or p is NaN")
-    # NumPy inverts the distribution of the rarer outcome and takes its q to the n-th power.
-    threshold = math.exp(math.log(1 - min(p, 1 - p)))
-    u = np.empty(out.size)
-    doubles(state, u)
-    for i in range(out.size):
-        out[i] = (u[i] > threshold) == (p <= 0.5)
-
-
-@numba_njit(fastmath=False)
-def normal(state, out, mean, deviation):
-    """Draw from the normal distribution by the polar method, as RandomState.normal."""
-    if deviation < 0:
-        raise ValueError("scale < 0")
-    kept, u = state[GAUSS].view(np.float64), np.empty(2)
-    for i in range(out.size):
-        if state[HAS_GAUSS]:
-            gauss, kept[0], state[HAS_GAUSS] = kept[0], 0.0, 0
-        else:
-            square = 0.0
-            while square >= 1.0 or square == 0.0:
-                doubles(state, u)
-                x, y = 2.0 * u[0] - 1.0, 2.0 * u[1] - 1.0
-                square = x * x + y * y
-            radius = math.sqrt(-2.0 * math.log(square) / square)
-            gauss, kept[0], state[HAS_GAUSS] = radius * y, radius * x, 1
-        out[i] = mean + deviation * gauss
-
-
-# The training step. A product and a sum may be fused, which only makes them more accurate; sums
-# are not reordered, since that would undo the roundings which `exp` relies on. A division by zero
-# is infinite: raising an error there would keep LLVM from making vectors.
 
 njit = numba_njit(fastmath={"contract"}, error_model="numpy")
 
@@ -179,7 +77,7 @@ def elementary(dtype):
     log2_e = Float(1 / ln2)
     vanishing = Float(ln2 * int(limits.minexp - limits.nmant - 2))
     bias = Int(limits.maxexp - 1)
-    half, two = Int(1), Float(2)
+    two = Float(2)
     exp_series = tuple(Float(1 / math.factorial(k)) for k in range(exp_terms, -1, -1))
     log_series = tuple(Float(2 / (2 * k + 1)) for k in range(log_terms, -1, -1))
 
@@ -194,13 +92,10 @@ def elementary(dtype):
             p = p * r + coefficient
         # e**x = 2**n e**r, in two steps for what is below the normal range.
         exponent = Int(Float(shifted).view(Int) - shift_bits)
-        first = Int(exponent >> half)
+        first = Int(exponent >> Int(1))
         second = Int(exponent - first)
-        return (
-            p
-            * Int((first + bias) << digits).view(Float)
-            * Int((second + bias) << digits).view(Float)
-        )
+        p *= Int((first + bias) << digits).view(Float)
+        return p * Int((second + bias) << digits).view(Float)
 
     @njit
     def log1p(e):
@@ -262,6 +157,38 @@ def cross_entropy(dtype):
             L[i] = total(terms)
 
     return cross_entropy
+
+
+# Numba compiles ``out[:] = c`` for seconds, for the sake of its error message. So these are loops.
+
+
+@njit
+def spread_scalar(c, out):
+    """Copy a number to all of a matrix."""
+    out.fill(c.item())
+
+
+@njit
+def spread_row(c, out):
+    """Copy a row to all rows of a matrix."""
+    if c.size != out.shape[1]:
+        raise ValueError("the row to be added to a product is not as long as its rows")
+    for i in range(out.shape[0]):
+        for k in range(c.size):
+            out[i, k] = c[k]
+
+
+@njit
+def spread_matrix(c, out):
+    """Copy a matrix to another of the same shape."""
+    if c.shape != out.shape:
+        raise ValueError("the matrix to be added to a product has another shape")
+    for i in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            out[i, k] = c[i, k]
+
+
+SPREAD = [spread_scalar, spread_row, spread_matrix]
 
 
 @cache

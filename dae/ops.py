@@ -256,7 +256,7 @@ def numba_sigmoid(op, node, **kwargs):
         loop(a.ravel(), y.ravel())
         return y
 
-    return sigmoid, kernels.cache_key(op)
+    return sigmoid, kernels.cache_key(op, kernels)
 
 
 @register_funcify_and_cache_key(CrossEntropy)
@@ -273,13 +273,13 @@ def numba_cross_entropy(op, node, **kwargs):
         loop(x, a, L, residual)
         return L, residual
 
-    return cross_entropy, kernels.cache_key(op)
+    return cross_entropy, kernels.cache_key(op, kernels)
 
 
 @register_funcify_and_cache_key(Gemm)
 def numba_gemm(op, node, **kwargs):
     """Compile `Gemm`."""
-    blas_gemm = kernels.gemm(node.outputs[0].dtype)
+    spread, blas_gemm = kernels.SPREAD[node.inputs[0].ndim], kernels.gemm(node.outputs[0].dtype)
     a_transposed, b_transposed, inplace = op.a_transposed, op.b_transposed, op.inplace
     row_axis, column_axis = int(a_transposed), int(not b_transposed)
 
@@ -289,12 +289,12 @@ def numba_gemm(op, node, **kwargs):
             out = c
         else:
             out = np.empty((a.shape[row_axis], b.shape[column_axis]), a.dtype)
-            out[:] = c
+            spread(c, out)
         a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
         blas_gemm(out, alpha.item(), a, a_transposed, b, b_transposed)
         return out
 
-    return gemm, kernels.cache_key(op)
+    return gemm, kernels.cache_key(op, kernels)
 
 
 @register_funcify_and_cache_key(ColumnSum)
@@ -305,8 +305,9 @@ def numba_column_sum(op, node, **kwargs):
     def column_sum(a):
         a = np.ascontiguousarray(a)
         out = np.zeros(a.shape[1], a.dtype)
-        for row in a:
-            out += row
+        for i in range(a.shape[0]):
+            for k in range(out.size):
+                out[k] += a[i, k]
         return out
 
-    return column_sum, kernels.cache_key(op)
+    return column_sum, kernels.cache_key(op, kernels)

@@ -24,9 +24,11 @@ from pytensor.link.numba.dispatch.basic import (
 )
 from pytensor.tensor.type import TensorType
 
-from dae import kernels
+from dae import twister
+from dae.kernels import cache_key
+from dae.twister import GAUSS, HAS_GAUSS, POSITION, WORDS
 
-WORDS, POSITION, HAS_GAUSS, GAUSS, STATE_SIZE = 624, 624, 625, slice(626, 628), 628
+STATE_SIZE = GAUSS.stop
 
 
 def pack(random_state):
@@ -255,7 +257,7 @@ def numba_random_function(op, node, **kwargs):
             warnings.filterwarnings("ignore", message="Numba will use object mode")
             return generate_fallback_impl(op, node, **kwargs), None
 
-    draw = {"uniform": kernels.uniform, "binomial": kernels.mask, "normal": kernels.normal}[
+    draw = {"uniform": twister.uniform, "binomial": twister.mask, "normal": twister.normal}[
         op.method
     ]
     dtype, ndim = np.dtype(op.dtype), node.outputs[1].ndim
@@ -267,4 +269,4 @@ def numba_random_function(op, node, **kwargs):
         draw(state, out.ravel(), a.item(), b.item())
         return state, out
 
-    return random_function, kernels.cache_key(op, ndim=ndim)
+    return random_function, cache_key(op, twister, ndim=ndim)

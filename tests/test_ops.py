@@ -181,7 +181,7 @@ def test_shapes_that_do_not_fit_are_refused(mode):
     with pytest.raises(ValueError, match=r"not fit|not aligned"):
         pytensor.function([A, B], product, mode=mode)(np.ones((2, 3)), np.ones((4, 5)))
     descent = pytensor.function([A, B, C], ops.descend(C, 1.0, product), mode=mode)
-    with pytest.raises(ValueError, match=r"not fit|cannot assign|could not be broadcast"):
+    with pytest.raises(ValueError, match=r"another shape|could not be broadcast"):
         descent(np.ones((2, 3)), np.ones((3, 4)), np.ones((3, 4)))
     cost = pytensor.function([A, B], ops.cross_entropy(A, B), mode=mode)
     with pytest.raises(ValueError, match="differ"):
