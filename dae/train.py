@@ -1,0 +1,174 @@
+"""The command: train an autoencoder and keep what comes out.
+
+`python -m dae.train` repeats the worksheet's denoising autoencoder.
+"""
+
+import argparse
+import re
+import sys
+
+import dae
+from dae.command import Session, close_stdout, complain
+from dae.config import Config
+
+PROG = "dae-train"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message):
+        """Exit with status 2."""
+        complain(self.prog, f"{message} (see --help)")
+        self.exit(2)
+
+
+def number(kind, expected, is_valid):
+    """Make the type of an option: a number that satisfies a condition."""
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not is_valid(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+        return value
+
+    return parse
+
+
+positive_int = number(int, "a whole number above 0", lambda value: 0 < value < 2**31)
+seed = number(int, "a whole number from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)
+level = number(float, "a number from 0 to 1", lambda value: 0 <= value <= 1)
+rate = number(float, "a number above 0, at most 1e38", lambda value: 0 < value <= 1e38)
+
+
+def image_shape(text):
+    """Parse the height and width of an image, such as 28x28."""
+    match = re.fullmatch(r"([1-9]\d{0,6})x([1-9]\d{0,6})", text, re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH in pixels, such as 28x28")
+    return [int(side) for side in match.groups()]
+
+
+def make_parser():
+    """List the options; the settings among them, if not given, are absent from what it parses."""
+    parser = Parser(
+        prog=PROG,
+        description="Train a denoising autoencoder, as the Theano tutorial does.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"dae {dae.__version__}")
+
+    def add_setting(group, name, help, type, metavar=None):
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            help=f"{help} (default: {getattr(Config, name)})",
+            type=type,
+            metavar=metavar,
+            default=argparse.SUPPRESS,
+        )
+
+    data = parser.add_argument_group("data")
+    add_setting(
+        data,
+        "data",
+        "mini-mnist, the bundled tenth of MNIST; mnist, the whole of it, downloaded once; a folder "
+        "of images, or of the four MNIST files; or an .npz, .npy or .pkl.gz file",
+        str,
+        "mini-mnist|mnist|PATH",
+    )
+    data.add_argument(
+        "--image-shape",
+        help="height and width in pixels: images in a folder are resized to it; elsewhere it says "
+        "how the pixels lie (default: what the data says)",
+        type=image_shape,
+        metavar="HxW",
+        default=argparse.SUPPRESS,
+    )
+    data.add_argument(
+        "--cache-dir",
+        help="where downloads are kept (default: DAE_CACHE_DIR, or the platform's cache folder)",
+        metavar="DIR",
+    )
+
+    model = parser.add_argument_group("model and training")
+    add_setting(
+        model,
+        "corruption_level",
+        "probability that a pixel is hidden; 0 trains an autoencoder without noise",
+        level,
+        "P",
+    )
+    add_setting(model, "n_hidden", "hidden units", positive_int, "N")
+    add_setting(model, "learning_rate", "step size", rate, "ETA")
+    add_setting(model, "training_epochs", "passes over the data", positive_int, "N")
+    add_setting(model, "batch_size", "images in a minibatch", positive_int, "N")
+    add_setting(model, "seed", "decides weights and noise", seed, "N")
+    model.add_argument(
+        "--floatX",
+        help=f"arithmetic (default: {Config.floatX})",
+        choices=["float64", "float32"],
+        default=argparse.SUPPRESS,
+    )
+
+    output = parser.add_argument_group("output")
+    where = output.add_mutually_exclusive_group()
+    where.add_argument(
+        "--output-dir",
+        metavar="DIR",
+        help="a new or empty directory (default: one under runs/, named after the time)",
+    )
+    where.add_argument(
+        "--resume",
+        metavar="DIR",
+        help="go on with the run in this directory, with its settings; --training-epochs may be "
+        "larger, and --data say where the same data lies now",
+    )
+    output.add_argument(
+        "--checkpoint-every",
+        type=positive_int,
+        metavar="N",
+        help="epochs between checkpoints (default: one a minute, also within an epoch)",
+    )
+    output.add_argument(
+        "--report-every",
+        type=positive_int,
+        metavar="N",
+        default=10,
+        help="epochs between reports (default: 10)",
+    )
+    output.add_argument("--quiet", action="store_true", help="print errors only")
+    return parser
+
+
+def main(argv=None):
+    """Run the command.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        The arguments; by default those of the process.
+
+    Returns
+    -------
+    int
+        The exit status: 0, 1 for a failed run, 2 for wrong usage, 128 + n after signal n.
+    """
+    try:
+        options = make_parser().parse_args(argv)
+        session = Session(PROG, options.quiet)
+
+        def train_and_save():
+            from dae import worksheet  # PyTensor comes with it, which --help need not wait for
+
+            worksheet.train_and_save(options, session)
+
+        return session.run(train_and_save)
+    finally:
+        close_stdout()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
