@@ -38,7 +38,8 @@ class Run:
 
     Attributes
     ----------
-    directory : pathlib.Path
+    directory, newest, previous : pathlib.Path
+        The directory, and its two checkpoints.
     config : Config or None
         None until it is known.
     history, costs, state

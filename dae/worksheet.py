@@ -177,20 +177,20 @@ def train_epochs(run, model, train_da, n_train_batches, options, session):
             raise StoppedError(stopped.status, f"{stopped} {place}") from None
 
 
-def save_pictures(run, model, sample, shown):
-    """Draw the filters, reconstructions of images, the costs, and the noise if there is any."""
-    # One call each: not worth machine code.
+def save_noise(run, sample):
+    """Draw the sample of the noise."""
+    bits = sample.eval(mode="FAST_COMPILE")  # one call: not worth machine code
+    with run.written("noise.png") as path:
+        save_image(path, enlarge(255 * bits.astype("uint8"), 24))
+
+
+def save_pictures(run, model, shown):
+    """Draw the filters, reconstructions of images, and the costs."""
     z = model.feedforward().eval({model.x: shown}, mode="FAST_COMPILE")
-    pictures = {
-        "filters.png": draw_filters(model.W.get_value(borrow=True), run.config.image_shape),
-        "reconstructions.png": draw_side_by_side(shown, z, img_shape=run.config.image_shape),
-    }
-    if sample is not None:
-        bits = sample.eval(mode="FAST_COMPILE").astype("uint8")
-        pictures["noise.png"] = enlarge(255 * bits, 24)
-    for name, pixels in pictures.items():
-        with run.written(name) as path:
-            save_image(path, pixels)
+    with run.written("filters.png") as path:
+        save_image(path, draw_filters(model.W.get_value(borrow=True), run.config.image_shape))
+    with run.written("reconstructions.png") as path:
+        save_image(path, draw_side_by_side(shown, z, img_shape=run.config.image_shape))
     with run.written("costs.png") as path:
         plot_costs(path, [cost for cost, seconds in run.history])
 
@@ -213,12 +213,14 @@ def train_and_save(options, session):
             resume = [sys.executable, "-m", "dae.train", "--resume", str(run.directory)]
             session.advice = f"; go on with: {shlex.join(resume)}"
 
+            if sample is not None:
+                save_noise(run, sample)
             train_da = compile_step(run, model, train_x, session)
             start = time.perf_counter()
             n_train_batches = len(train_x) // config.batch_size
             train_epochs(run, model, train_da, n_train_batches, options, session)
             seconds = time.perf_counter() - start
             run.save_model(model)
-            save_pictures(run, model, sample, shown)
+            save_pictures(run, model, shown)
             session.say(f"time: {seconds:.0f}s")
             session.say(f"results: {run.directory}")

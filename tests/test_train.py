@@ -60,6 +60,14 @@ sys.exit(train.main(sys.argv[2:]))
 """The command with a step, or compiling it, that takes its time; the first argument says which."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def sigint_heard():
+    """Have SIGINT heard, here and in processes started from here, also in a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def data(tmp_path):
     """A file of 60 images of 4x4 pixels, none of them for tests."""
