@@ -11,15 +11,11 @@ from pytensor.gradient import DisconnectedType
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.graph.rewriting.basic import in2out, node_rewriter
-from pytensor.link.numba.dispatch.basic import (
-    numba_njit,
-    register_funcify_and_cache_key,
-)
+from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
 
 from dae import kernels
 
 TRANSPOSE = pt.matrix().T.owner.op
-FLOATS = ("float32", "float64")
 
 
 class Sigmoid(Op):
