@@ -1,0 +1,104 @@
+"""What the benchmarks share: threads, a description of the machine, tables, results."""
+
+import argparse
+import json
+import os
+import platform
+import re
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("pytensor", "numpy", "scipy", "numba", "llvmlite", "torch", "jax", "jaxlib")
+
+
+def limit_threads(threads):
+    """Set how many threads the matrix products of processes started from now on may use.
+
+    NumPy's and SciPy's BLAS, PyTorch and XLA read these variables when they are imported.
+    """
+    for name in ("OPENBLAS", "MKL", "OMP", "BLIS", "VECLIB", "NUMBA"):
+        os.environ[f"{name}_NUM_THREADS"] = str(threads)
+    os.environ["NPROC"] = str(threads)  # XLA's thread pool
+    os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()}"
+
+
+def describe_machine():
+    """Tell what the measurements depend on.
+
+    Returns
+    -------
+    dict
+        Processor, number of cores, load of the machine so far, operating system, and the versions
+        of Python, of the packages and of NumPy's and SciPy's BLAS.
+    """
+    import numpy as np
+    import scipy
+
+    try:
+        processor = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())[1]
+    except (OSError, TypeError):  # no such file, or no such line in it
+        processor = platform.processor()
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "missing"
+    for module in (np, scipy):
+        blas = module.show_config(mode="dicts")["Build Dependencies"]["blas"]
+        versions[f"{module.__name__}'s BLAS"] = f"{blas['name']} {blas['version']}"
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "load": os.getloadavg(),
+        "system": platform.platform(),
+        "versions": versions,
+    }
+
+
+def megabytes(usage):
+    """Give the peak memory of a process, whatever it was used for, from its `resource` usage."""
+    return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def new_file(text):
+    """Parse the path of a file that does not exist yet."""
+    path = Path(text)
+    if path.exists():
+        raise argparse.ArgumentTypeError(f"{text} exists; give another name or move it away")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{path.parent} is not a directory")
+    return path
+
+
+def positive_int(text):
+    """Parse a whole number above 0."""
+    if not re.fullmatch(r"0*[1-9]\d{0,8}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def write_json(path, results):
+    """Write results to a new file."""
+    with path.open("x") as file:
+        json.dump(results, file, indent=1)
+        file.write("\n")
+
+
+def say(line):
+    """Show progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def print_machine(machine):
+    """Print what `describe_machine` gave."""
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    print(f"{machine['processor']}, {machine['cores']} cores; {versions}\n")
+
+
+def print_table(header, rows):
+    """Print a Markdown table."""
+    for cells in (header, ["---"] * len(header), *rows):
+        print(f"| {' | '.join(cells)} |")
+    print()

@@ -1,0 +1,333 @@
+"""The training steps that `step.py` compares, each in the fast way that is usual for its library.
+
+Each of these functions takes a `Start` and the kind of noise,
+
+- ``"none"``: the autoencoder;
+- ``"drawn"``: the denoising autoencoder, its masks drawn by the library's own generator;
+- ``"given"``: the same with given masks, so that costs can be compared,
+
+and returns a function that trains one epoch, goes on from there with every call, and returns the
+costs of the minibatches. The libraries are imported where they are used: any may be missing.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+N_VISIBLE, N_HIDDEN, BATCH_SIZE = 784, 100, 20
+LEARNING_RATE, CORRUPTION_LEVEL = 0.1, 0.3
+SEED = 123
+
+
+class Start(NamedTuple):
+    """Where every contestant starts."""
+
+    train_x: np.ndarray
+    """Shape (n_train, N_VISIBLE); n_train is a multiple of BATCH_SIZE."""
+    corrupted_x: np.ndarray
+    """The same, with the given masks."""
+    W: np.ndarray
+    """Shape (N_VISIBLE, N_HIDDEN), as the worksheet's first model draws it. Biases are zero."""
+
+
+def make_start(dtype):
+    """Make it from mini MNIST.
+
+    Parameters
+    ----------
+    dtype : str
+        ``"float32"`` or ``"float64"``.
+    """
+    from dae.datasets import read_data, to_floatX
+
+    train_x = to_floatX(read_data().train[0], dtype)
+    numpy_rng = np.random.RandomState(SEED)
+    numpy_rng.randint(2**30)  # the worksheet's seed of the noise
+    bound = 4 * np.sqrt(6 / (N_HIDDEN + N_VISIBLE))
+    W = numpy_rng.uniform(-bound, bound, (N_VISIBLE, N_HIDDEN)).astype(dtype)
+    masks = numpy_rng.uniform(size=train_x.shape) > CORRUPTION_LEVEL
+    return Start(train_x, train_x * masks, W)
+
+
+def batch(data, index):
+    """Slice a minibatch."""
+    return data[index * BATCH_SIZE : (index + 1) * BATCH_SIZE]
+
+
+def epoch_of(step, start):
+    """Make the function that trains one epoch from one that takes the index of a minibatch."""
+    indices = range(len(start.train_x) // BATCH_SIZE)
+    return lambda: np.array([step(index) for index in indices])
+
+
+def five_products(start, noise):
+    """Multiply the five pairs of matrices of a step, in NumPy's BLAS, and do nothing else."""
+    train_x, _, W = start
+    rng = np.random.default_rng(SEED)
+    y = rng.random((BATCH_SIZE, N_HIDDEN), W.dtype)
+    d_z = rng.random((BATCH_SIZE, N_VISIBLE), W.dtype)
+    hidden, visible = np.empty_like(y), np.empty_like(d_z)
+    weights, transposed = np.empty_like(W), np.empty_like(W)
+
+    def step(index):
+        x = batch(train_x, index)
+        np.dot(x, W, out=hidden)
+        np.dot(y, W.T, out=visible)
+        np.dot(d_z, W, out=hidden)
+        np.dot(x.T, y, out=weights)
+        np.dot(d_z.T, y, out=transposed)
+        return np.nan
+
+    return epoch_of(step, start)
+
+
+def numpy_by_hand(start, noise):
+    """Compute the step as one writes it down in NumPy, without a guard against log 0."""
+    train_x, corrupted_x, W = start.train_x, start.corrupted_x, start.W.copy()
+    b, b_prime = np.zeros(N_HIDDEN, W.dtype), np.zeros(N_VISIBLE, W.dtype)
+    rng = np.random.default_rng(SEED)
+    corrupt = {
+        "none": lambda x, index: x,
+        "given": lambda x, index: batch(corrupted_x, index),
+        "drawn": lambda x, index: x * (rng.random(x.shape, x.dtype) > CORRUPTION_LEVEL),
+    }[noise]
+
+    def step(index):
+        nonlocal W, b, b_prime
+        x = batch(train_x, index)
+        tilde_x = corrupt(x, index)
+        y = 1 / (1 + np.exp(-(tilde_x @ W + b)))
+        z = 1 / (1 + np.exp(-(y @ W.T + b_prime)))
+        L = -np.sum(x * np.log(z) + (1 - x) * np.log(1 - z), axis=1)
+        d_z = (z - x) / BATCH_SIZE
+        d_y = (d_z @ W) * y * (1 - y)
+        W -= LEARNING_RATE * (tilde_x.T @ d_y + d_z.T @ y)
+        b -= LEARNING_RATE * d_y.sum(axis=0)
+        b_prime -= LEARNING_RATE * d_z.sum(axis=0)
+        return L.mean()
+
+    return epoch_of(step, start)
+
+
+def dae_cell(start, noise):
+    """Compile the worksheet's own cell, with this package's models, in the default mode."""
+    import pytensor
+    import pytensor.tensor as pt
+
+    from dae import Autoencoder, DenoisingAutoencoder, RandomStreams
+
+    class GivenNoise(Autoencoder):
+        def get_corrupted_input(self, input, corruption_level):
+            return tilde_x
+
+    pytensor.config.floatX = str(start.W.dtype)
+    kind = {"none": Autoencoder, "given": GivenNoise, "drawn": DenoisingAutoencoder}[noise]
+    x, tilde_x = pt.matrix("x"), pt.matrix("tilde_x")
+    rng = np.random.RandomState(SEED)
+    theano_rng = RandomStreams(rng.randint(2**30))
+    da = kind(rng, theano_rng, input=x, n_visible=N_VISIBLE, n_hidden=N_HIDDEN)
+    cost, updates = da.get_cost_updates(
+        corruption_level=CORRUPTION_LEVEL, learning_rate=LEARNING_RATE
+    )
+    return pytensor_epoch(start, noise, x, tilde_x, cost, updates)
+
+
+def pytensor_as_written(start, noise):
+    """Compile the tutorial's formulas as they stand, with PyTensor's own ops and generator."""
+    import pytensor
+    import pytensor.tensor as pt
+
+    pytensor.config.floatX = floatX = str(start.W.dtype)
+    x, tilde_x = pt.matrix("x"), pt.matrix("tilde_x")
+    W = pytensor.shared(start.W)
+    b = pytensor.shared(np.zeros(N_HIDDEN, floatX))
+    b_prime = pytensor.shared(np.zeros(N_VISIBLE, floatX))
+    rng = pt.random.shared_rng(seed=SEED)
+    next_rng, u = rng.uniform(size=x.shape, dtype=floatX)
+    corrupted = {"none": x, "given": tilde_x, "drawn": x * (u > CORRUPTION_LEVEL)}[noise]
+
+    y = pt.sigmoid(pt.dot(corrupted, W) + b)
+    z = pt.sigmoid(pt.dot(y, W.T) + b_prime)
+    L = -pt.sum(x * pt.log(z) + (1 - x) * pt.log(1 - z), axis=1)
+    cost = pt.mean(L)
+    params = [W, b, b_prime]
+    gparams = pytensor.grad(cost, params)
+    learning_rate = pt.cast(LEARNING_RATE, floatX)
+    updates = {p: p - learning_rate * g for p, g in zip(params, gparams, strict=True)}
+    if noise == "drawn":
+        updates[rng] = next_rng
+    return pytensor_epoch(start, noise, x, tilde_x, cost, updates)
+
+
+def pytensor_epoch(start, noise, x, tilde_x, cost, updates):
+    """Compile and loop as the worksheet does."""
+    import pytensor
+    import pytensor.tensor as pt
+
+    index = pt.lscalar("index")
+    givens = {x: batch(pytensor.shared(start.train_x), index)}
+    if noise == "given":
+        givens[tilde_x] = batch(pytensor.shared(start.corrupted_x), index)
+    train_da = pytensor.function([index], cost, updates=updates, givens=givens)
+    return epoch_of(train_da, start)
+
+
+def torch_parts(start, noise):
+    """Make parameters, the loss, and the arguments of the loss for a minibatch, in PyTorch."""
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    train_x, corrupted_x, W = (torch.from_numpy(array.copy()) for array in start)
+    b, b_prime = torch.zeros(N_HIDDEN, dtype=W.dtype), torch.zeros(N_VISIBLE, dtype=W.dtype)
+    corrupt = {
+        "none": lambda x, index: x,
+        "given": lambda x, index: batch(corrupted_x, index),
+        "drawn": lambda x, index: x * (torch.rand_like(x) > CORRUPTION_LEVEL),
+    }[noise]
+
+    def minibatch(index):
+        x = batch(train_x, index)
+        return x, corrupt(x, index)
+
+    def loss(params, x, tilde_x):
+        W, b, b_prime = params
+        y = torch.sigmoid(torch.addmm(b, tilde_x, W))
+        a = torch.addmm(b_prime, y, W.T)
+        return binary_cross_entropy_with_logits(a, x, reduction="sum") / BATCH_SIZE
+
+    return [W, b, b_prime], loss, minibatch
+
+
+def torch_eager(start, noise, compiled=lambda loss: loss):
+    """Let autograd differentiate the loss, and update in place."""
+    import torch
+
+    params, loss, minibatch = torch_parts(start, noise)
+    loss = compiled(loss)
+    for param in params:
+        param.requires_grad_()
+
+    def step(index):
+        cost = loss(params, *minibatch(index))
+        gparams = torch.autograd.grad(cost, params)
+        with torch.no_grad():
+            for param, gparam in zip(params, gparams, strict=True):
+                param.sub_(gparam, alpha=LEARNING_RATE)
+        return cost.item()
+
+    return epoch_of(step, start)
+
+
+def torch_compiled_loss(start, noise):
+    """Do the same, with the loss, and so its gradient, compiled."""
+    import torch
+
+    return torch_eager(start, noise, torch.compile)
+
+
+def torch_compiled_step(start, noise):
+    """Compile loss, gradient and updates as one; only the masks, faster so, are drawn outside."""
+    import torch
+
+    params, loss, minibatch = torch_parts(start, noise)
+    gparams_and_cost = torch.func.grad_and_value(loss)
+
+    @torch.compile
+    def descend(params, x, tilde_x):
+        gparams, cost = gparams_and_cost(params, x, tilde_x)
+        for param, gparam in zip(params, gparams, strict=True):
+            param.sub_(gparam, alpha=LEARNING_RATE)
+        return cost
+
+    def step(index):
+        with torch.no_grad():
+            return descend(params, *minibatch(index)).item()
+
+    return epoch_of(step, start)
+
+
+def jax_parts(start, noise):
+    """Make the state (params, key), a step from one state to the next, and the data, in JAX."""
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", True)
+
+    def loss(params, x, tilde_x):
+        W, b, b_prime = params
+        y = jax.nn.sigmoid(tilde_x @ W + b)
+        a = y @ W.T + b_prime
+        # With softplus or log_sigmoid the step takes 1.1 to 1.7 times as long.
+        return jnp.sum(jnp.maximum(a, 0) - x * a + jnp.log1p(jnp.exp(-abs(a)))) / BATCH_SIZE
+
+    def step(state, minibatch):
+        params, key = state
+        x, tilde_x = minibatch
+        if noise == "drawn":
+            key, subkey = jax.random.split(key)
+            tilde_x = x * jax.random.bernoulli(subkey, 1 - CORRUPTION_LEVEL, x.shape)
+        cost, gparams = jax.value_and_grad(loss)(params, x, tilde_x)
+        params = jax.tree.map(lambda param, gparam: param - LEARNING_RATE * gparam, params, gparams)
+        return (params, key), cost
+
+    train_x, corrupted_x, W = (jnp.array(array) for array in start)
+    params = W, jnp.zeros(N_HIDDEN, W.dtype), jnp.zeros(N_VISIBLE, W.dtype)
+    data = train_x, corrupted_x if noise == "given" else train_x
+    return (params, jax.random.key(SEED)), step, data
+
+
+def jax_step(start, noise):
+    """Compile one step, which slices its minibatch; the costs are fetched after the epoch."""
+    import jax
+
+    state, step, data = jax_parts(start, noise)
+
+    @partial(jax.jit, donate_argnums=0)
+    def train_da(state, data, index):
+        minibatch = [
+            jax.lax.dynamic_slice_in_dim(part, index * BATCH_SIZE, BATCH_SIZE) for part in data
+        ]
+        return step(state, minibatch)
+
+    def train(index):
+        nonlocal state
+        state, cost = train_da(state, data, index)
+        return cost
+
+    return epoch_of(train, start)
+
+
+def jax_scan(start, noise):
+    """Compile a whole epoch as one `lax.scan`."""
+    import jax
+
+    state, step, data = jax_parts(start, noise)
+    data = [part.reshape(-1, BATCH_SIZE, N_VISIBLE) for part in data]
+
+    @partial(jax.jit, donate_argnums=0)
+    def train_epoch(state, data):
+        return jax.lax.scan(step, state, data)
+
+    def epoch():
+        nonlocal state
+        state, costs = train_epoch(state, data)
+        return np.array(costs)
+
+    return epoch
+
+
+OURS = "dae, the worksheet's cell"
+PRODUCTS = "the five matrix products, NumPy's BLAS"
+
+CONTESTANTS = {
+    OURS: dae_cell,
+    PRODUCTS: five_products,
+    "JAX, `jit` of a whole epoch (`scan`)": jax_scan,
+    "JAX, `jit` of one step": jax_step,
+    "PyTorch, `torch.compile` of the step": torch_compiled_step,
+    "PyTorch, `torch.compile` of the loss": torch_compiled_loss,
+    "PyTorch, eager": torch_eager,
+    "NumPy, written by hand": numpy_by_hand,
+    "PyTensor, the formula as written": pytensor_as_written,
+}

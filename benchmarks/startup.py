@@ -1,0 +1,114 @@
+"""Measure the command `python -m dae.train`: its start-up, the whole of it, and its memory.
+
+    python benchmarks/startup.py
+    python benchmarks/startup.py --mnist FOLDER
+
+- Start-up: seconds from the call to the line with the first epoch's cost, when nothing is compiled
+  yet (PyTensor keeps its machine code in a directory, here an empty one), and when all is.
+- The whole default command, 200 epochs and pictures, when all is compiled.
+- With MNIST's four IDX files in FOLDER: the most memory that training in float32 ever holds, on
+  its 50,000 training images and on mini MNIST, two epochs each, when all is compiled.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from common import (
+    describe_machine,
+    limit_threads,
+    megabytes,
+    new_file,
+    positive_int,
+    print_machine,
+    print_table,
+    say,
+    write_json,
+)
+
+
+def run(directory, *arguments):
+    """Run the command; PyTensor's code is kept in `directory`, its results are thrown away.
+
+    Returns
+    -------
+    dict
+        Seconds until the first cost, seconds in all, and megabytes at the peak.
+    """
+    say(f"python -m dae.train {' '.join(arguments)}")
+    flags = [os.environ.get("PYTENSOR_FLAGS"), f"base_compiledir={directory}"]
+    environment = os.environ | {"PYTENSOR_FLAGS": ",".join(filter(None, flags))}
+    with tempfile.TemporaryDirectory() as results:
+        command = [sys.executable, "-m", "dae.train", "--output-dir", results, *arguments]
+        begin = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        first_cost = None
+        for line in process.stdout:
+            if line.startswith("Training epoch 0, cost"):
+                first_cost = time.perf_counter() - begin
+        process.stdout.close()
+        _, status, usage = os.wait4(process.pid, 0)  # as Popen.wait, and tells the usage
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - begin
+    if process.returncode or first_cost is None:
+        sys.exit(f"the command failed with status {process.returncode}")
+    return {"first_cost": first_cost, "seconds": seconds, "megabytes": megabytes(usage)}
+
+
+def main(argv=None):
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        description="Measure python -m dae.train: start-up, the whole of it, memory.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--rounds", type=positive_int, default=3, help="start-ups of each kind")
+    parser.add_argument(
+        "--threads", type=positive_int, default=os.cpu_count(), help="of the matrix products"
+    )
+    parser.add_argument("--mnist", metavar="FOLDER", help="a folder with MNIST's four IDX files")
+    parser.add_argument("--output", type=new_file, default="startup.json", help="a new file")
+    options = parser.parse_args(argv)
+
+    limit_threads(options.threads)
+    machine = describe_machine()
+    one_epoch = ["--training-epochs", "1"]
+    small = ["--training-epochs", "2", "--floatX", "float32"]
+    with tempfile.TemporaryDirectory() as root:
+        directories = [Path(root, str(number)) for number in range(options.rounds)]
+        compiled = directories[0]
+        results = {
+            "first start": [run(directory, *one_epoch) for directory in directories],
+            "later start": [run(compiled, *one_epoch) for _ in directories],
+            "whole command": run(compiled),
+        }
+        if options.mnist:
+            run(compiled, *small)
+            results["mini MNIST, float32"] = run(compiled, *small)
+            results["MNIST, float32"] = run(compiled, *small, "--data", options.mnist)
+
+    def seconds(name):
+        values = sorted(run["first_cost"] for run in results[name])
+        return f"{statistics.median(values):.1f} s ({values[0]:.1f}-{values[-1]:.1f})"
+
+    def memory(name):
+        return f"{results[name]['megabytes']:.0f} MB"
+
+    rows = [
+        ["first cost, nothing compiled: median (extremes)", seconds("first start")],
+        ["first cost, all compiled: median (extremes)", seconds("later start")],
+        ["the whole command", f"{results['whole command']['seconds']:.1f} s"],
+    ]
+    if options.mnist:
+        rows += [[f"memory, {name}", memory(name)] for name in results if "MNIST" in name]
+    print_machine(machine)
+    print_table([f"python -m dae.train, threads: {options.threads}", ""], rows)
+    write_json(options.output, {"machine": machine, "threads": options.threads, **results})
+
+
+if __name__ == "__main__":
+    main()
