@@ -14,12 +14,10 @@ from decimal import Decimal
 from functools import cache
 
 import numpy as np
-from numba.np.linalg import _BLAS, ensure_blas
-from numba.np.numpy_support import from_dtype
 from pytensor.link.numba.dispatch.basic import default_hash_key_from_props, numba_njit
 
 
-def cache_key(op, loops, **facts):
+def cache_key(op, *loops, **facts):
     """Give the key under which PyTensor keeps the machine code of an op.
 
     It changes with the sources: machine code made from others is stale.
@@ -27,12 +25,12 @@ def cache_key(op, loops, **facts):
     Parameters
     ----------
     op : Op
-    loops : module
+    *loops : module
         Where its inner loops are.
     **facts
         What else the code depends on, beside the dtypes of the arguments.
     """
-    sources = [inspect.getsource(module) for module in (sys.modules[type(op).__module__], loops)]
+    sources = [inspect.getsource(module) for module in (sys.modules[type(op).__module__], *loops)]
     version = hashlib.sha256("".join(sources).encode()).hexdigest()
     return default_hash_key_from_props(op, version=version, **facts)
 
@@ -189,43 +187,3 @@ def spread_matrix(c, out):
 
 
 SPREAD = [spread_scalar, spread_row, spread_matrix]
-
-
-@cache
-def gemm(dtype):
-    """Make the function that adds alpha times the product of two matrices to c.
-
-    It calls the BLAS that Numba links to. All arrays are C-contiguous.
-    """
-    ensure_blas()
-    Float = np.dtype(dtype).type
-    kind = ord("s" if Float is np.float32 else "d")
-    no, yes = ord("n"), ord("t")
-    blas_gemm = _BLAS.numba_xxgemm(from_dtype(np.dtype(dtype)))
-
-    @numba_njit
-    def gemm(c, alpha, a, a_transposed, b, b_transposed):
-        m, k = (a.shape[1], a.shape[0]) if a_transposed else a.shape
-        k_of_b, n = (b.shape[1], b.shape[0]) if b_transposed else b.shape
-        if k != k_of_b or c.shape != (m, n):
-            raise ValueError("the shapes of the matrices of a product do not fit")
-        alpha_, one = np.full(1, alpha, Float), np.ones(1, Float)
-        # To BLAS, which goes by columns, c is its transpose: b' a'.
-        blas_gemm(
-            kind,
-            yes if b_transposed else no,
-            yes if a_transposed else no,
-            n,
-            m,
-            k,
-            alpha_.ctypes,
-            b.ctypes,
-            max(b.shape[1], 1),
-            a.ctypes,
-            max(a.shape[1], 1),
-            one.ctypes,
-            c.ctypes,
-            max(n, 1),
-        )
-
-    return gemm

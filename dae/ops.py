@@ -1,7 +1,7 @@
 """The ops of the training step: PyTensor's own, made several times faster.
 
 Each computes what a plain expression says, has its gradients, and runs in every mode: in NumPy
-where PyTensor does not compile, else by the loops of `kernels`.
+where PyTensor does not compile, else by the loops of `kernels` and `gemm`.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from pytensor.graph.op import Op
 from pytensor.graph.rewriting.basic import in2out, node_rewriter
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
 
-from dae import kernels
+from dae import gemm, kernels
 
 TRANSPOSE = pt.matrix().T.owner.op
 
@@ -275,22 +275,21 @@ def numba_cross_entropy(op, node, **kwargs):
 @register_funcify_and_cache_key(Gemm)
 def numba_gemm(op, node, **kwargs):
     """Compile `Gemm`."""
-    spread, blas_gemm = kernels.SPREAD[node.inputs[0].ndim], kernels.gemm(node.outputs[0].dtype)
-    a_transposed, b_transposed, inplace = op.a_transposed, op.b_transposed, op.inplace
-    row_axis, column_axis = int(a_transposed), int(not b_transposed)
+    inplace, row_axis, column_axis = op.inplace, int(op.a_transposed), int(not op.b_transposed)
+    spread = kernels.SPREAD[node.inputs[0].ndim]
+    add_product = gemm.add_product(node.outputs[0].dtype, op.a_transposed, op.b_transposed)
 
     @numba_njit
-    def gemm(c, alpha, a, b):
+    def product(c, alpha, a, b):
         if inplace:
             out = c
         else:
             out = np.empty((a.shape[row_axis], b.shape[column_axis]), a.dtype)
             spread(c, out)
-        a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
-        blas_gemm(out, alpha.item(), a, a_transposed, b, b_transposed)
+        add_product(out, alpha, np.ascontiguousarray(a), np.ascontiguousarray(b))
         return out
 
-    return gemm, kernels.cache_key(op, kernels)
+    return product, kernels.cache_key(op, kernels, gemm)
 
 
 @register_funcify_and_cache_key(ColumnSum)

@@ -4,7 +4,6 @@
 """
 
 import argparse
-import os
 import re
 import sys
 
@@ -58,8 +57,6 @@ def make_parser():
     parser = Parser(
         prog=PROG,
         description="Train a denoising autoencoder, as the Theano tutorial does.",
-        epilog="Matrix products run in one thread; for a large model on an idle machine, set the "
-        "environment variable OPENBLAS_NUM_THREADS.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"dae {dae.__version__}")
@@ -162,11 +159,6 @@ def main(argv=None):
     try:
         options = make_parser().parse_args(argv)
         session = Session(PROG, options.quiet)
-
-        # On a machine that does something else as well, several threads wait for each other a
-        # hundred times longer than they compute; and their number changes the last digits. NumPy
-        # and SciPy look at this when they are imported.
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
         def train_and_save():
             from dae import worksheet  # PyTensor comes with it, which --help need not wait for

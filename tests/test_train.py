@@ -35,7 +35,7 @@ from dae import datasets, downloads, worksheet
 from dae.train import main
 
 REPOSITORY = Path(dae.__file__).parents[1]
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY), "OPENBLAS_NUM_THREADS": "1"}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY)}
 COMMAND = [sys.executable, "-W", "error", "-m", "dae.train"]
 ENDLESS = "--training-epochs=1000000"
 
