@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from functools import cache
 
 import llvmlite.binding
-import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.core.cgutils import (
@@ -30,11 +29,17 @@ from numba.extending import intrinsic
 
 from dae.kernels import njit
 
+VERSION = 1
+"""See `kernels.VERSION`."""
+
 DEPTH = 256
 """Terms that a tile adds up at a time: so few that their factors stay in the nearest cache."""
 
 LINE = 64
 """Bytes that memory moves at a time."""
+
+ITEMSIZES = {ir.FloatType(): 4, ir.DoubleType(): 8}
+"""Bytes of an element."""
 
 
 @cache
@@ -59,23 +64,24 @@ class Matrix:
     builder : llvmlite.ir.IRBuilder
     start : llvmlite.ir.Value
         Where it begins.
-    itemsize : int
-        Bytes of an element.
+    element : llvmlite.ir.Type
+        What its elements are; a pointer alone does not always tell.
     row_step, column_step : int or llvmlite.ir.Value
         How many elements its rows and its columns are apart.
     """
 
-    def __init__(self, builder, start, itemsize, row_step, column_step=1):
+    def __init__(self, builder, start, element, row_step, column_step=1):
         self.builder = builder
         self.start = start
-        self.itemsize = itemsize
+        self.element = element
+        self.itemsize = ITEMSIZES[element]
         self.row_step = row_step
         self.column_step = column_step
 
     @property
     def T(self):
         """The transpose, in the same memory."""
-        return Matrix(self.builder, self.start, self.itemsize, self.column_step, self.row_step)
+        return Matrix(self.builder, self.start, self.element, self.column_step, self.row_step)
 
     @property
     def is_transposed(self):
@@ -86,14 +92,15 @@ class Matrix:
         """Give the part that begins at row i and column j."""
         down = self.builder.mul(number(i), number(self.row_step))
         right = self.builder.mul(number(j), number(self.column_step))
-        start = self.builder.gep(self.start, [self.builder.add(down, right)])
-        return Matrix(self.builder, start, self.itemsize, self.row_step, self.column_step)
+        place = self.builder.add(down, right)
+        start = self.builder.gep(self.start, [place], source_etype=self.element)
+        return Matrix(self.builder, start, self.element, self.row_step, self.column_step)
 
     def load(self, i, j, width):
         """Load a vector: a piece of a row."""
-        kind = ir.VectorType(self.start.type.pointee, width)
+        kind = ir.VectorType(self.element, width)
         place = self.builder.bitcast(self.part(i, j).start, kind.as_pointer())
-        return self.builder.load(place, align=self.itemsize)
+        return self.builder.load(place, align=self.itemsize, typ=kind)
 
     def store(self, vector, i, j):
         """Store a vector."""
@@ -154,7 +161,7 @@ def loop(builder, stop, step=1):
 def write_tile(builder, rows, width, depth, c, alpha, a, b):
     """Write: add alpha a b to c, for so many rows, columns and terms."""
     fused = ["contract"]
-    zeros = ir.VectorType(c.start.type.pointee, width)([0.0] * width)
+    zeros = ir.VectorType(c.element, width)([0.0] * width)
     sums = [alloca_once_value(builder, zeros) for _ in range(rows)]  # LLVM makes them registers
     for i in range(rows):
         c.prefetch(i + rows, 0, width)
@@ -163,9 +170,11 @@ def write_tile(builder, rows, width, depth, c, alpha, a, b):
         b.prefetch(k, width, width)
         for i in range(rows):
             term = builder.fmul(a.repeat(i, k, width), row, flags=fused)
-            builder.store(builder.fadd(builder.load(sums[i]), term, flags=fused), sums[i])
+            total = builder.load(sums[i], typ=zeros.type)
+            builder.store(builder.fadd(total, term, flags=fused), sums[i])
     for i in range(rows):
-        term = builder.fmul(alpha.repeat(0, 0, width), builder.load(sums[i]), flags=fused)
+        total = builder.load(sums[i], typ=zeros.type)
+        term = builder.fmul(alpha.repeat(0, 0, width), total, flags=fused)
         c.store(builder.fadd(c.load(i, 0, width), term, flags=fused), i, 0)
 
 
@@ -186,10 +195,9 @@ def write_transpose(builder, side, source, target):
 
 def write_columns(builder, vector, width, depth, b):
     """Write: copy columns of b, which is transposed, to where they lie side by side."""
-    element = b.start.type.pointee
-    copies = alloca_once(builder, element, size=number(DEPTH * width))
+    copies = alloca_once(builder, b.element, size=number(DEPTH * width))
     copies.align = LINE
-    columns = Matrix(builder, copies, b.itemsize, width)
+    columns = Matrix(builder, copies, b.element, width)
     for k, side in spans(builder, depth, [vector, 1] if width % vector == 0 else [1]):
         with loop(builder, width, side) as j:
             write_transpose(builder, side, b.part(k, j).T, columns.part(k, j))
@@ -221,9 +229,9 @@ def add_product(dtype, a_transposed, b_transposed):
 
     Its arguments are c, alpha (without dimensions), a and b, all C-contiguous.
     """
-    itemsize = np.dtype(dtype).itemsize
+    element = {"float32": ir.FloatType(), "float64": ir.DoubleType()}[dtype]
     register_size, height = registers()
-    vector = register_size // itemsize
+    vector = register_size // ITEMSIZES[element]
 
     @intrinsic
     def multiply(_, c, alpha, a, b):
@@ -234,7 +242,7 @@ def add_product(dtype, a_transposed, b_transposed):
             ]
             shapes = [unpack_tuple(builder, array.shape) for array in arrays]
             c, alpha, a, b = (
-                Matrix(builder, array.data, itemsize, shape[-1] if shape else 0)
+                Matrix(builder, array.data, element, shape[-1] if shape else 0)
                 for array, shape in zip(arrays, shapes, strict=True)
             )
             [(m, n), _, a_shape, _] = shapes

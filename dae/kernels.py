@@ -6,33 +6,37 @@ roundings which `exp` relies on. A division by zero is infinite: raising an erro
 LLVM from making vectors.
 """
 
-import hashlib
-import inspect
 import math
 import sys
 from decimal import Decimal
 from functools import cache
 
 import numpy as np
+from numba.extending import overload
 from pytensor.link.numba.dispatch.basic import default_hash_key_from_props, numba_njit
+
+VERSION = 1
+"""Raised with every change of the code here: machine code made from older code is stale.
+
+Every module that a compiled op is made of has one. The sources themselves cannot tell: they may
+not be there, or lie elsewhere.
+"""
 
 
 def cache_key(op, *loops, **facts):
-    """Give the key under which PyTensor keeps the machine code of an op.
-
-    It changes with the sources: machine code made from others is stale.
+    """Return the key under which PyTensor keeps the machine code of an op.
 
     Parameters
     ----------
     op : Op
     *loops : module
-        Where its inner loops are.
+        Where its inner loops are; they have a ``VERSION``, as has the op's own module.
     **facts
         What else the code depends on, beside the dtypes of the arguments.
     """
-    sources = [inspect.getsource(module) for module in (sys.modules[type(op).__module__], *loops)]
-    version = hashlib.sha256("".join(sources).encode()).hexdigest()
-    return default_hash_key_from_props(op, version=version, **facts)
+    modules = (sys.modules[type(op).__module__], *loops)
+    versions = tuple((module.__name__, module.VERSION) for module in modules)
+    return default_hash_key_from_props(op, versions=versions, **facts)
 
 
 njit = numba_njit(fastmath={"contract"}, error_model="numpy")
@@ -170,7 +174,7 @@ def spread_scalar(c, out):
 def spread_row(c, out):
     """Copy a row to all rows of a matrix."""
     if c.size != out.shape[1]:
-        raise ValueError("the row to be added to a product is not as long as its rows")
+        raise ValueError("the row to be added to a product has another shape")
     for i in range(out.shape[0]):
         for k in range(c.size):
             out[i, k] = c[k]
@@ -184,6 +188,26 @@ def spread_matrix(c, out):
     for i in range(out.shape[0]):
         for k in range(out.shape[1]):
             out[i, k] = c[i, k]
+
+
+def writable(c):
+    """Return a matrix to write to: itself if it is C-contiguous, else a copy.
+
+    The memory between the rows or columns of any other may be somebody else's.
+    """
+
+
+@overload(writable)
+def _writable(c):
+    if c.layout == "C" and c.mutable:
+        return lambda c: c
+
+    def copy(c):
+        out = np.empty(c.shape, c.dtype)
+        spread_matrix(c, out)
+        return out
+
+    return copy
 
 
 SPREAD = [spread_scalar, spread_row, spread_matrix]

@@ -8,14 +8,42 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile.mode import optdb
 from pytensor.gradient import DisconnectedType
-from pytensor.graph.basic import Apply
+from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 from pytensor.graph.rewriting.basic import in2out, node_rewriter
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
 
 from dae import gemm, kernels
 
+VERSION = 1
+"""See `kernels.VERSION`."""
+
 TRANSPOSE = pt.matrix().T.owner.op
+
+
+def checked(name, *variables, ndim=None):
+    """Return as variables what an op is applied to.
+
+    Parameters
+    ----------
+    name : str
+        What messages call the op.
+    *variables : array_like
+    ndim : int, optional
+        How many dimensions all must have.
+
+    Raises
+    ------
+    TypeError
+        If they are not all float32 or all float64, or have another number of dimensions.
+    """
+    variables = [pt.as_tensor(variable) for variable in variables]
+    given = ", ".join(f"{variable.dtype} with {variable.ndim} dimensions" for variable in variables)
+    if not are_alike(*variables):
+        raise TypeError(f"{name} takes float32 or float64, all of one type; given: {given}")
+    if ndim is not None and any(variable.ndim != ndim for variable in variables):
+        raise TypeError(f"{name} takes tensors with {ndim} dimensions; given: {given}")
+    return variables
 
 
 class Sigmoid(Op):
@@ -25,7 +53,7 @@ class Sigmoid(Op):
 
     def make_node(self, a):
         """Apply to a float32 or float64 tensor."""
-        a = pt.as_tensor(a)
+        [a] = checked("Sigmoid", a)
         return Apply(self, [a], [a.type()])
 
     def perform(self, node, inputs, output_storage):
@@ -56,7 +84,7 @@ class CrossEntropy(Op):
 
     def make_node(self, x, a):
         """Apply to two matrices of one shape and dtype, float32 or float64."""
-        x, a = pt.as_tensor(x), pt.as_tensor(a)
+        x, a = checked("CrossEntropy", x, a, ndim=2)
         return Apply(self, [x, a], [pt.vector(dtype=a.dtype), a.type()])
 
     def perform(self, node, inputs, output_storage):
@@ -101,7 +129,8 @@ class Gemm(Op):
     a_transposed, b_transposed : bool
         Whether it is the transpose of a matrix that is multiplied.
     inplace : bool
-        Whether the result takes the memory of c; the compiler decides it.
+        Whether the result takes the memory of c, if that is C-contiguous and may be written to,
+        which shows only when the op is called; the compiler decides it.
     """
 
     __props__ = ("a_transposed", "b_transposed", "inplace")
@@ -116,18 +145,36 @@ class Gemm(Op):
     def make_node(self, c, alpha, a, b):
         """Apply to c (a matrix, a row for all rows, or a number), a number and two matrices.
 
-        All are of one dtype, float32 or float64.
+        All are of one dtype, float32 or float64. A length of 1 is repeated only where the type
+        of c says that it is 1, as in all of PyTensor.
         """
-        a, b = pt.as_tensor(a), pt.as_tensor(b)
-        c, alpha = pt.as_tensor(c, dtype=a.dtype), pt.as_tensor(alpha, dtype=a.dtype)
+        a, b = checked("Gemm", a, b, ndim=2)
+        c, alpha = (
+            variable if isinstance(variable, Variable) else pt.as_tensor(variable, dtype=a.dtype)
+            for variable in (c, alpha)
+        )
+        checked("Gemm", c, alpha, a)
         shape = (a.type.shape[self.a_transposed], b.type.shape[not self.b_transposed])
+        given = f"shape {c.type.shape}, times one of {alpha.ndim} dimensions"
+        while 0 < c.ndim <= 2 and c.type.shape[0] == 1 != shape[-c.ndim]:
+            c = c.dimshuffle(*range(1, c.ndim))
+        lengths = zip(reversed(c.type.shape), reversed(shape), strict=False)
+        fits = all(None in pair or pair[0] == pair[1] for pair in lengths)
+        if c.ndim > 2 or alpha.ndim or not fits:
+            raise TypeError(
+                f"Gemm adds a product of shape {shape} to a matrix, a row or a number, times a "
+                f"number; given: {given}"
+            )
         return Apply(self, [c, alpha, a, b], [pt.matrix(dtype=a.dtype, shape=shape)])
 
     def perform(self, node, inputs, output_storage):
         """Compute it in NumPy."""
         c, alpha, a, b = inputs
         product = np.dot(a.T if self.a_transposed else a, b.T if self.b_transposed else b)
-        output_storage[0][0] = np.add(c, alpha * product, out=c if self.inplace else None)
+        if c.shape != product.shape[2 - c.ndim :]:
+            raise ValueError("what is to be added to a product has another shape")
+        in_place = self.inplace and c.flags.carray
+        output_storage[0][0] = np.add(c, alpha * product, out=c if in_place else None)
 
     def infer_shape(self, *args):
         """Give the rows of a and the columns of b."""
@@ -153,7 +200,7 @@ class ColumnSum(Op):
 
     def make_node(self, a):
         """Apply to a float32 or float64 matrix."""
-        a = pt.as_tensor(a)
+        [a] = checked("ColumnSum", a, ndim=2)
         return Apply(self, [a], [pt.vector(dtype=a.dtype, shape=a.type.shape[1:])])
 
     def perform(self, node, inputs, output_storage):
@@ -232,7 +279,7 @@ def is_product(term):
 @node_rewriter([Gemm])
 def gemm_inplace(fgraph, node):
     """Let a Gemm overwrite its first argument, where nobody else needs it."""
-    if node.op.inplace:
+    if node.op.inplace or node.inputs[0].ndim != 2:
         return None
     return [Gemm(node.op.a_transposed, node.op.b_transposed, inplace=True)(*node.inputs)]
 
@@ -282,14 +329,14 @@ def numba_gemm(op, node, **kwargs):
     @numba_njit
     def product(c, alpha, a, b):
         if inplace:
-            out = c
+            out = kernels.writable(c)
         else:
             out = np.empty((a.shape[row_axis], b.shape[column_axis]), a.dtype)
             spread(c, out)
         add_product(out, alpha, np.ascontiguousarray(a), np.ascontiguousarray(b))
         return out
 
-    return product, kernels.cache_key(op, kernels, gemm)
+    return product, kernels.cache_key(op, kernels, gemm, registers=gemm.registers())
 
 
 @register_funcify_and_cache_key(ColumnSum)

@@ -6,6 +6,7 @@ for the next normal draw (a flag and a float64). So a state is an array like any
 in a shared variable, is copied in nanoseconds, and is saved without pickle.
 """
 
+import copy
 import warnings
 
 import numpy as np
@@ -27,6 +28,9 @@ from pytensor.tensor.type import TensorType
 from dae import twister
 from dae.kernels import cache_key
 from dae.twister import GAUSS, HAS_GAUSS, POSITION, WORDS
+
+VERSION = 1
+"""See `kernels.VERSION`."""
 
 STATE_SIZE = GAUSS.stop
 
@@ -91,8 +95,12 @@ class RandomFunction(Op):
         self.dtype = dtype
 
     def make_node(self, state, size, *params):
-        """Apply to a state (628,), the shape of the draws and the parameters of the method."""
-        params = [pt.as_tensor(param) for param in params]
+        """Apply to a state (628,), the shape of the draws and the parameters of the method.
+
+        Numbers keep all their digits, as in NumPy, whatever floatX is.
+        """
+        with pytensor.config.change_flags(floatX="float64"):
+            params = [pt.as_tensor(param) for param in params]
         if size is None:
             size = pt.broadcast_shape(*params)
         size = pt.as_tensor(size, ndim=1, dtype="int64") if size != () else np.zeros(0, "int64")
@@ -148,6 +156,12 @@ class RandomStreams:
     def __init__(self, seed=None):
         self.gen = RandomState(seed)
         self.state_updates = []
+
+    def __deepcopy__(self, memo):
+        """Return streams without random variables yet, whose next one draws as the next here."""
+        other = RandomStreams()
+        other.gen = copy.deepcopy(self.gen, memo)
+        return other
 
     def updates(self, outputs=None):
         """Give the updates that advance the streams.
@@ -266,7 +280,7 @@ def numba_random_function(op, node, **kwargs):
     def random_function(state, size, a, b):
         state = state.copy()
         out = np.empty(to_fixed_tuple(size, ndim), dtype)
-        draw(state, out.ravel(), a.item(), b.item())
+        draw(state, out.ravel(), np.float64(a.item()), np.float64(b.item()))
         return state, out
 
     return random_function, cache_key(op, twister, ndim=ndim)

@@ -9,6 +9,9 @@ import math
 import numpy as np
 from pytensor.link.numba.dispatch.basic import numba_njit
 
+VERSION = 1
+"""See `kernels.VERSION`."""
+
 WORDS, POSITION, HAS_GAUSS, GAUSS = 624, 624, 625, slice(626, 628)
 
 
@@ -71,10 +74,13 @@ def doubles(state, out):
 @numba_njit(fastmath=False)
 def uniform(state, out, low, high):
     """Draw from [low, high), as RandomState.uniform."""
+    width = high - low
+    if not math.isfinite(width):
+        raise OverflowError("Range exceeds valid bounds")
     u = np.empty(out.size)
     doubles(state, u)
     for i in range(out.size):
-        out[i] = low + (high - low) * u[i]
+        out[i] = low + width * u[i]
 
 
 @numba_njit(fastmath=False)
@@ -93,7 +99,7 @@ def mask(state, out, n, p):
 @numba_njit(fastmath=False)
 def normal(state, out, mean, deviation):
     """Draw from the normal distribution by the polar method, as RandomState.normal."""
-    if deviation < 0:
+    if math.copysign(1.0, deviation) < 0 and not math.isnan(deviation):
         raise ValueError("scale < 0")
     kept, u = state[GAUSS].view(np.float64), np.empty(2)
     for i in range(out.size):

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numba
 import numpy as np
 import pytest
@@ -81,3 +85,55 @@ def test_nan_and_infinity_stay_in_their_rows_and_columns(products, transposes):
         c = np.zeros((23, 37))
         products[registers, "float64", transposes](c, np.array(1.0), left, right)
         assert_array_equal(c, expected)
+
+
+OPAQUE = """
+import ctypes
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba.core.cgutils import intp_t
+from dae import gemm
+
+llvm.initialize_native_target()
+llvm.initialize_native_asmprinter()
+for dtype, element in [("float32", ir.FloatType()), ("float64", ir.DoubleType())]:
+    for a_transposed, b_transposed in np.ndindex(2, 2):
+        module = ir.Module()
+        kind = ir.FunctionType(ir.VoidType(), [ir.PointerType()] * 4 + [intp_t] * 3)
+        builder = ir.IRBuilder(ir.Function(module, kind, "product").append_basic_block())
+        *pointers, m, n, k = builder.function.args
+        steps = [n, 0, m if a_transposed else k, k if b_transposed else n]
+        c, alpha, a, b = (
+            gemm.Matrix(builder, pointer, element, step)
+            for pointer, step in zip(pointers, steps, strict=True)
+        )
+        a, b = a.T if a_transposed else a, b.T if b_transposed else b
+        vector = 16 // gemm.ITEMSIZES[element]
+        gemm.write_product(builder, vector, 5, m, n, k, c, alpha, a, b)
+        builder.ret_void()
+        assert "*" not in str(module).replace('asm sideeffect ""', ""), module
+        target = llvm.Target.from_default_triple().create_target_machine()
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), target)
+        address = engine.get_function_address("product")
+        call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, *[ctypes.c_ssize_t] * 3)(address)
+        rng = np.random.default_rng(1)
+        a, b, c = (rng.normal(size=s).astype(dtype) for s in [(7, 11), (11, 21), (7, 21)])
+        expected = c + 0.5 * (a @ b)
+        left, right = (a.T if a_transposed else a).copy(), (b.T if b_transposed else b).copy()
+        alpha = np.array(0.5, dtype)
+        call(*(array.ctypes.data for array in (c, alpha, left, right)), 7, 21, 11)
+        np.testing.assert_allclose(c, expected, rtol=1e-5)
+print("done")
+"""
+
+
+def test_products_through_pointers_that_do_not_tell_their_element():
+    process = subprocess.run(
+        [sys.executable, "-c", OPAQUE],
+        env=os.environ | {"LLVMLITE_ENABLE_IR_LAYER_TYPED_POINTERS": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.stdout == "done\n", process.stderr

@@ -90,6 +90,38 @@ def test_draws_are_those_of_random_state(mode, name, params):
             assert_array_equal(value, getattr(rng, name)(*params, size))
 
 
+@pytest.mark.parametrize("mode", [*MODES, "CVM"])
+@pytest.mark.parametrize("floatX", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("uniform", (-0.1, 7.3)),
+        ("uniform", (np.float32(-0.1), np.float64(7.3))),
+        ("uniform", ([-0.1, 0.2], 7.3)),
+        ("normal", (-4.2, 0.3)),
+        ("normal", (1, [0.1, 0.7])),
+        ("binomial", (1, 1 - 0.3)),
+        ("binomial", (9, 0.3)),
+    ],
+)
+def test_numbers_keep_their_digits_and_draws_are_cast_at_the_end(mode, floatX, name, params):
+    with pytensor.config.change_flags(floatX=floatX):
+        theano_rng = RandomStreams(42)
+        draws = getattr(theano_rng, name)((1000, 2), *params)
+        values = pytensor.function([], draws, mode=mode)()
+    assert values.dtype == ("int64" if name == "binomial" else floatX)
+    expected = getattr(stream(42), name)(*params, (1000, 2))
+    assert_array_equal(values, expected.astype(values.dtype))
+
+
+@pytest.mark.parametrize("mode", [*MODES, "CVM"])
+def test_symbolic_parameters_are_what_their_dtype_holds(mode):
+    low, high = pt.fscalar(), pt.dscalar()
+    draws = RandomStreams(42).uniform((1000,), low, high, dtype="float64")
+    values = pytensor.function([low, high], draws, mode=mode)(np.float32(-0.1), 7.3)
+    assert_array_equal(values, stream(42).uniform(float(np.float32(-0.1)), 7.3, 1000))
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_draws_with_an_odd_number_of_words_used(mode):
     theano_rng = RandomStreams(1)
@@ -169,8 +201,15 @@ def test_impossible_parameters_raise(mode):
     with pytest.raises(ValueError, match="p < 0, p > 1 or p is"):
         RandomStreams(1).binomial((3,), p=p).eval({p: 1.5}, mode=mode)
     std = pt.dscalar()
-    with pytest.raises(ValueError, match="scale < 0"):
-        RandomStreams(1).normal((3,), std=std).eval({std: -1.0}, mode=mode)
+    for value in [-1.0, -0.0]:
+        with pytest.raises(ValueError, match="scale < 0"):
+            RandomStreams(1).normal((3,), std=std).eval({std: value}, mode=mode)
+    for bounds in [(-1e308, 1e308), (0.0, np.inf), (np.nan, 1.0)]:
+        with (
+            pytest.raises(OverflowError, match="Range exceeds valid bounds"),
+            np.errstate(all="ignore"),
+        ):
+            RandomStreams(1).uniform((3,), *bounds).eval(mode=mode)
 
 
 def test_nothing_is_differentiated_through_a_draw():
