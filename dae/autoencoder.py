@@ -1,8 +1,11 @@
 """The autoencoder of the tutorial, and its denoising kind."""
 
+import copy
+
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from pytensor.compile.sharedvalue import SharedVariable
 
 from dae.corruption import masking_noise
 from dae.costs import cross_entropy
@@ -26,14 +29,22 @@ class Autoencoder:
         Draws the noise.
     input : matrix, shape (batch_size, n_visible), optional
         The minibatch, with values in [0, 1]; by default a new symbolic matrix of dtype floatX.
-    n_visible, n_hidden : int
-        Number of visible and of hidden units.
+    n_visible, n_hidden : int, optional
+        Number of visible and of hidden units; by default those of the parameters that are given,
+        else 784 and 500.
     W : matrix, shape (n_visible, n_hidden), optional
     bhid : vector, shape (n_hidden,), optional
     bvis : vector, shape (n_visible,), optional
         Shared variables, to share parameters with another model. By default W is drawn from
         the uniform distribution on :math:`\pm 4 \sqrt{6 / (n_{hidden} + n_{visible})}` (Glorot
         and Bengio, 2010, for the sigmoid), the biases are zero, and all are of dtype floatX.
+
+    Raises
+    ------
+    ValueError
+        If the given sizes and parameters contradict each other.
+    TypeError
+        If a given parameter is no variable, or has another number of dimensions.
 
     Attributes
     ----------
@@ -46,6 +57,14 @@ class Autoencoder:
     params : list
         ``[W, b, b_prime]``.
     theano_rng : RandomStreams
+
+    Notes
+    -----
+    ``copy.copy`` shares all of these with the copy. ``copy.deepcopy`` gives the copy weights of
+    its own, and streams that go on as those of the original would: the next noise of both is
+    the same. A pickle holds the weights alone, as three arrays; the model that comes out of it
+    has an input of its own, and noise from a seed of the operating system: call
+    ``da.theano_rng.seed`` to choose one.
     """
 
     def __init__(
@@ -53,13 +72,20 @@ class Autoencoder:
         numpy_rng,
         theano_rng=None,
         input=None,
-        n_visible=784,
-        n_hidden=500,
+        n_visible=None,
+        n_hidden=None,
         W=None,
         bhid=None,
         bvis=None,
     ):
         floatX = pytensor.config.floatX
+        W_shape, [b_size], [b_prime_size] = (
+            _shape("W", W, 2),
+            _shape("bhid", bhid, 1),
+            _shape("bvis", bvis, 1),
+        )
+        n_visible = _agreed("n_visible", n_visible, W_shape[0], b_prime_size, default=784)
+        n_hidden = _agreed("n_hidden", n_hidden, W_shape[1], b_size, default=500)
         if theano_rng is None:
             theano_rng = RandomStreams(numpy_rng.randint(2**30))
         if W is None:
@@ -134,8 +160,22 @@ class Autoencoder:
         """Give the reconstruction of the input, without corruption."""
         return self.get_reconstructed_input(self.get_hidden_values(self.x))
 
+    def __copy__(self):
+        """Return a model that shares parameters, input and streams with this one."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
+    def __deepcopy__(self, memo):
+        """Return a model of the same input, with parameters and streams of its own."""
+        other = copy.copy(self)
+        other._assemble(
+            copy.deepcopy(self.theano_rng, memo), self.x, *copy.deepcopy(self.params, memo)
+        )
+        return other
+
     def __getstate__(self):
-        """Give (W, b, b_prime) as arrays: what pickles and copies hold."""
+        """Return (W, b, b_prime) as arrays: what a pickle holds."""
         return tuple(param.get_value() for param in self.params)
 
     def __setstate__(self, state):
@@ -158,3 +198,25 @@ class DenoisingAutoencoder(Autoencoder):
     def get_corrupted_input(self, input, corruption_level):
         """Give the input with a part of it, `corruption_level`, set to zero."""
         return masking_noise(self.theano_rng, input, corruption_level)
+
+
+def _shape(name, param, ndim):
+    """Return the shape of a parameter, as far as it is known; of None, nothing is."""
+    if param is None:
+        return (None,) * ndim
+    if not isinstance(param, pt.TensorVariable) or param.ndim != ndim:
+        raise TypeError(f"{name} is {param!r}; expected a shared variable with {ndim} dimensions")
+    if isinstance(param, SharedVariable):
+        return param.get_value(borrow=True).shape
+    return param.type.shape
+
+
+def _agreed(name, *sizes, default):
+    """Return the size that is given and that parameters have, where it is known."""
+    known = {size for size in sizes if size is not None} or {default}
+    if len(known) > 1:
+        raise ValueError(
+            f"{name} is given as {sizes[0]}, W says {sizes[1]}, and its bias {sizes[2]} "
+            "(None: nothing); expected the same size everywhere"
+        )
+    return known.pop()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from pytensor.graph.traversal import explicit_graph_inputs
 
 
 class Epoch(NamedTuple):
@@ -29,7 +30,9 @@ def compile_train_da(model, train_set_x, *, corruption_level, learning_rate, bat
         Or anything else that has `x` and `get_cost_updates`.
     train_set_x : shared matrix, shape (n_train, n_visible)
     corruption_level, learning_rate : float or scalar
-        See `Autoencoder.get_cost_updates`.
+        See `Autoencoder.get_cost_updates`. Symbolic scalars without a value become arguments of
+        the function, in this order: ``train_da(index, corruption_level, learning_rate)``; a
+        shared variable is looked up at each call.
     batch_size : int
 
     Returns
@@ -38,11 +41,15 @@ def compile_train_da(model, train_set_x, *, corruption_level, learning_rate, bat
         Ready: its machine code is there, too.
     """
     index = pt.lscalar("index")
+    arguments = []
+    for setting in (corruption_level, learning_rate):
+        arguments += explicit_graph_inputs(pt.as_tensor(setting))
+    arguments = list(dict.fromkeys(arguments))  # one that both depend on is one argument
     cost, updates = model.get_cost_updates(
         corruption_level=corruption_level, learning_rate=learning_rate
     )
     train_da = pytensor.function(
-        [index],
+        [index, *arguments],
         cost,
         updates=updates,
         givens={model.x: train_set_x[index * batch_size : (index + 1) * batch_size]},
@@ -50,7 +57,7 @@ def compile_train_da(model, train_set_x, *, corruption_level, learning_rate, bat
     )
     # Numba compiles on the first call. So make one, and take back what it did.
     before = {shared: shared.get_value() for shared in updates}
-    train_da(0)
+    train_da(0, *(np.zeros((), argument.dtype) for argument in arguments))
     for shared, value in before.items():
         shared.set_value(value, borrow=True)
     return train_da

@@ -1,5 +1,6 @@
 import numpy as np
 import pytensor
+import pytensor.tensor as pt
 import pytest
 from numpy.random import RandomState
 from numpy.testing import assert_allclose, assert_array_equal
@@ -49,6 +50,45 @@ def test_compiling_leaves_model_and_noise_as_they_were():
     )
     train_da(0)
     assert np.any(state.get_value() != stream_before)
+
+
+@pytest.mark.parametrize("floatX", ["float32", "float64"])
+def test_symbolic_settings_become_arguments(floatX):
+    with pytensor.config.change_flags(floatX=floatX):
+        level, rate = pt.scalar("level"), pt.scalar("rate")
+        da = DenoisingAutoencoder(RandomState(1), n_visible=6, n_hidden=3)
+        da.theano_rng.seed(5)
+        train_da = compile_train_da(
+            da,
+            pytensor.shared(X.astype(floatX)),
+            corruption_level=level,
+            learning_rate=rate / 2,
+            batch_size=4,
+        )
+    before = da.__getstate__()
+    mask = RandomState(int(RandomState(5).randint(2**30))).binomial(1, 1 - 0.25, (4, 6))
+    cost, gradients = cost_and_gradients(mask * X[4:8], X[4:8], *before)
+    assert_allclose(train_da(1, 0.25, 0.5), float(cost), rtol=1e-5)
+    for param, value, gradient in zip(da.params, before, gradients, strict=True):
+        expected = (value - 0.25 * gradient).astype(float)
+        assert_allclose(param.get_value(), expected, rtol=1e-4, atol=1e-6)
+    before = da.W.get_value()
+    train_da(index=0, rate=0.0, level=0.5)
+    assert_array_equal(da.W.get_value(), before)
+
+
+def test_a_shared_setting_is_looked_up_at_each_call():
+    rate = pytensor.shared(0.0)
+    da = Autoencoder(RandomState(1), n_visible=6, n_hidden=3)
+    train_da = compile_train_da(
+        da, pytensor.shared(X), corruption_level=0.0, learning_rate=rate, batch_size=4
+    )
+    before = da.W.get_value()
+    train_da(0)
+    assert_array_equal(da.W.get_value(), before)
+    rate.set_value(0.5)
+    train_da(0)
+    assert np.any(da.W.get_value() != before)
 
 
 @pytest.mark.parametrize("cost", [np.inf, np.nan])
