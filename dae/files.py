@@ -55,27 +55,3 @@ def naming(path):
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-
-
-def lock(file):
-    """Keep other processes from locking the same file until this one closes it or ends.
-
-    Parameters
-    ----------
-    file : file object
-
-    Raises
-    ------
-    BlockingIOError or PermissionError
-        If another process has locked it.
-    """
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # on Windows, where what is locked cannot be read either
-        import msvcrt
-
-        file.seek(2**30)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        file.seek(0)
-    else:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

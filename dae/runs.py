@@ -5,18 +5,19 @@ import json
 import os
 import platform
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 import dae
 from dae.checkpoints import Checkpoint, from_bytes, to_bytes
 from dae.config import Config
-from dae.files import lock, naming, written_whole
+from dae.files import naming, written_whole
 
 
 class RunError(Exception):
@@ -28,8 +29,14 @@ class Run:
 
     The directory holds ``config.json`` (settings and versions), ``costs.csv`` (a row for every
     epoch as it ends), ``checkpoint.npz`` and the one before, ``checkpoint.previous.npz`` (see
-    `dae.checkpoints`), at the end ``model.npz``, and the pictures. All but costs.csv appear
-    whole or not at all.
+    `dae.checkpoints`), at the end ``model.npz``, and the pictures. All but the rows of costs.csv
+    appear whole or not at all.
+
+    One file more, ``run.lock``, is always empty. The process that is about to write anything to
+    the directory locks it first, and keeps it locked until `close` or until it ends, however it
+    ends: so the lock covers all of the directory, whatever happens to the other files, and
+    run.lock itself, which stays, means nothing while no process has it locked. Removing it from
+    under a run takes the protection away.
 
     Parameters
     ----------
@@ -55,13 +62,16 @@ class Run:
         self.newest = self.directory / "checkpoint.npz"
         self.previous = self.directory / "checkpoint.previous.npz"
         self.config, self.history, self.costs, self.state = None, [], [], {}
-        self._costs_file = None
+        self._costs_stamp = None
+        # A lock that is a mere file, which some file systems would have in place of a real one,
+        # would outlive a run that is killed.
+        self._lock = FileLock(
+            self.directory / "run.lock", blocking=False, thread_local=False, fallback_to_soft=False
+        )
 
     def close(self):
         """Let other processes have the directory."""
-        if self._costs_file is not None:
-            with suppress(OSError):  # every row was flushed, or has failed already
-                self._costs_file.close()
+        self._lock.release()
 
     def check_is_new(self):
         """Refuse, without making anything, a directory that cannot hold a new run.
@@ -71,8 +81,9 @@ class Run:
         RunError
             If it is not empty, is no directory, or cannot be written to.
         """
-        with usage_errors(self.directory):
-            if os.path.lexists(self.directory) and any(self.directory.iterdir()):
+        with usage_errors("write to", self.directory):
+            names = os.listdir(self.directory) if os.path.lexists(self.directory) else []
+            if set(names) - {"run.lock"}:
                 raise RunError(
                     f"{self.directory} is not empty; give a new or an empty directory, or "
                     "--resume to go on with the run that it holds"
@@ -102,9 +113,8 @@ class Run:
         if not self.newest.exists() and not self.previous.exists():
             raise RunError(f"{self.directory} holds no run to go on with: it has no checkpoint.npz")
         fault = None
-        with usage_errors(self.directory):
-            (self.directory / "costs.csv").touch()
-            self._open_costs()
+        self._lock_directory()
+        with usage_errors("write to", self.directory):
             if not self.newest.exists():  # a new one was about to take its name
                 self.previous.replace(self.newest)
             try:
@@ -134,12 +144,12 @@ class Run:
             If the directory is new, as `check_is_new` does.
         """
         self.config = config
-        if self._costs_file is None:
+        if not self._lock.is_locked:
             self.check_is_new()
-            with usage_errors(self.directory):
+            with usage_errors("write to", self.directory):
                 self.directory.mkdir(parents=True, exist_ok=True)
-                (self.directory / "costs.csv").touch(exist_ok=False)
-                self._open_costs()
+            self._lock_directory()
+            self.check_is_new()  # still: until now another run might have begun in it
         versions = {
             "dae": dae.__version__,
             "pytensor": version("pytensor"),
@@ -150,27 +160,34 @@ class Run:
             record = asdict(config) | {"versions": versions}
             path.write_text(json.dumps(record, indent=2) + "\n", encoding="ascii")
         self.save_checkpoint(self.state)
-        # Written over what is there: the same, but for epochs that will be done again.
+        self._write_costs()
+
+    def _lock_directory(self):
+        remedy = "; a run needs a directory that can be written to, on a file system with locks"
+        with usage_errors("lock", self._lock.lock_file, remedy):
+            try:
+                self._lock.acquire()
+            except Timeout:
+                raise RunError(f"{self.directory} is in use by another process") from None
+
+    def _write_costs(self):
+        """Write costs.csv anew, from the history."""
         rows = [csv_row(epoch, *record) for epoch, record in enumerate(self.history)]
-        self._write_costs("epoch,cost,seconds\n", *rows)
-        self._costs_file.truncate()
-
-    def _open_costs(self):
-        self._costs_file = (self.directory / "costs.csv").open("r+", encoding="ascii", newline="")
-        try:
-            lock(self._costs_file)
-        except (BlockingIOError, PermissionError):
-            raise RunError(f"{self.directory} is in use by another process") from None
-
-    def _write_costs(self, *lines):
-        with naming(self.directory / "costs.csv"):
-            self._costs_file.writelines(lines)
-            self._costs_file.flush()
+        with self.written("costs.csv") as path:
+            path.write_bytes("".join(["epoch,cost,seconds\n", *rows]).encode("ascii"))
+        self._costs_stamp = stamp(self.directory / "costs.csv")
 
     def save_epoch(self, epoch):
         """Add an `Epoch` to the history and to costs.csv."""
         self.history.append([epoch.cost, epoch.seconds])
-        self._write_costs(csv_row(*epoch))
+        path = self.directory / "costs.csv"
+        with naming(path):
+            if stamp(path) != self._costs_stamp:  # somebody has removed or changed it
+                self._write_costs()
+                return
+            with path.open("ab") as file:
+                file.write(csv_row(*epoch).encode("ascii"))
+            self._costs_stamp = stamp(path)
 
     def save_checkpoint(self, state):
         """Write checkpoint.npz, and keep the one before.
@@ -211,12 +228,24 @@ def csv_row(epoch, cost, seconds):
     return f"{epoch},{cost!r},{seconds:.6f}\n"
 
 
+def stamp(path):
+    """Return what changes when a file is written to or replaced; None where there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 @contextmanager
-def usage_errors(directory):
-    """Turn errors of the system about a directory that was given into a `RunError`."""
+def usage_errors(action, path, remedy=""):
+    """Turn errors of the system about a path that was given into a `RunError`.
+
+    Its message is "cannot <action> <path>", what the system says, and the remedy.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise RunError(f"cannot write to {directory}: {error.strerror}") from error
+        raise RunError(f"cannot {action} {path}: {error.strerror}{remedy}") from error

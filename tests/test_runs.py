@@ -1,5 +1,7 @@
 """`dae.runs`, `dae.checkpoints`, `dae.files`: what is on the disk is whole, and nobody else's."""
 
+import errno
+import fcntl
 import hashlib
 import io
 import json
@@ -267,6 +269,76 @@ def test_a_directory_is_locked_until_the_process_that_has_it_ends(run):
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
         assert reopened(run)[0] is None
+
+
+def test_the_lock_is_not_on_any_file_that_a_user_may_change(run):
+    again = Run(run.directory)
+    again.reopen()
+    for name in ("costs.csv", "config.json", "checkpoint.previous.npz"):
+        (run.directory / name).unlink()
+        with pytest.raises(RunError, match="is in use by another process"):
+            reopened(run)
+    (run.directory / "costs.csv").write_text("epoch,cost,seconds\n")
+    with pytest.raises(RunError, match="is in use by another process"):
+        reopened(run)
+    again.close()
+    assert reopened(run)[0] is None
+
+
+def test_a_lock_file_that_nobody_has_locked_is_in_nobodys_way(tmp_path):
+    (tmp_path / "run.lock").touch()
+    run = Run(tmp_path)
+    run.begin(Config())
+    with pytest.raises(RunError, match="is not empty"):
+        Run(tmp_path).begin(Config())
+    run.close()
+    assert reopened(run)[0] is None
+
+
+def test_two_new_runs_at_once_in_an_empty_directory(tmp_path):
+    run, other = Run(tmp_path), Run(tmp_path)
+    run.check_is_new()
+    other.check_is_new()
+    run.begin(Config())
+    with pytest.raises(RunError, match=r"is not empty|is in use by another process"):
+        other.begin(Config())
+    run.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told(run, monkeypatch, number):
+    def flock(*args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    for change in (Run.reopen, lambda run: run.begin(Config())):
+        new = Run(run.directory if change == Run.reopen else run.directory.with_name("new"))
+        with pytest.raises(
+            RunError, match=rf"cannot lock .*run\.lock: {os.strerror(number)}; a run"
+        ):
+            change(new)
+
+
+@pytest.mark.parametrize("change", ["removed", "replaced", "cut", "edited in place"])
+def test_costs_that_somebody_changes_are_written_anew_with_the_next_epoch(run, change):
+    again = Run(run.directory)
+    again.reopen()
+    again.begin(again.config)
+    path = run.directory / "costs.csv"
+    content = path.read_bytes()
+    if change in ("removed", "replaced"):
+        path.unlink()
+    if change == "replaced":
+        path.write_bytes(content)
+    if change == "cut":
+        os.truncate(path, 30)
+    if change == "edited in place":
+        path.write_bytes(content.replace(b"0.25", b"0.26"))
+        os.utime(path, ns=(1, 1))  # clocks of file systems may be slow
+    again.save_epoch(Epoch(2, 0.125, 1.0))
+    again.save_epoch(Epoch(3, 0.0625, 1.0))
+    again.close()
+    assert path.read_bytes() == content + b"2,0.125,1.000000\n3,0.0625,1.000000\n"
 
 
 def test_a_new_run_takes_an_empty_directory_and_no_other(tmp_path):

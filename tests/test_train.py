@@ -167,7 +167,7 @@ def test_all_that_is_promised_is_written(published_run):
     level, _stdout, folder, directory = published_run
     directory = folder / directory
     names = {"config.json", "costs.csv", "costs.png", "filters.png", "reconstructions.png"}
-    names |= {"model.npz", "checkpoint.npz", "checkpoint.previous.npz"}
+    names |= {"model.npz", "checkpoint.npz", "checkpoint.previous.npz", "run.lock"}
     assert set(os.listdir(directory)) == names | ({"noise.png"} if level else set())
 
     costs = read_costs(directory)
@@ -503,6 +503,57 @@ def test_two_runs_at_once_in_a_directory(command, small, tmp_path):
     assert command(*small, "--output-dir", tmp_path / "whole")[::2] == (0, "")
     model, whole = out / "model.npz", tmp_path / "whole" / "model.npz"
     assert model.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("change", ["removed", "replaced"])
+def test_costs_removed_from_under_a_run_let_nobody_in_and_are_not_lost(
+    command, small, tmp_path, change
+):
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    process = popen(*small, ENDLESS, "--report-every=1", f"--output-dir={out}")
+    with process:
+        read_until(process, "Training epoch 2, ")
+        if change == "removed":
+            (out / "costs.csv").unlink()
+        else:  # as editors do
+            (tmp_path / "costs.csv~").write_text("epoch,cost,seconds\n")
+            (tmp_path / "costs.csv~").replace(out / "costs.csv")
+        status, stdout, stderr = command("--resume", out)
+        assert (status, stdout) == (2, "")
+        assert stderr == f"dae-train: {out} is in use by another process\n"
+        read_until(process, "Training epoch ")
+        process.send_signal(signal.SIGINT)
+        _stdout, stderr = process.communicate()
+    assert process.returncode == 130
+    n_epochs = int(re.match("dae-train: stopped by SIGINT at epoch ([0-9]+), ", stderr)[1]) + 1
+    assert len(read_costs(out)) == n_epochs - 1
+    epochs = f"--training-epochs={n_epochs}"
+    assert command("--resume", out, epochs)[::2] == (0, "")
+    assert command(*small, epochs, "--output-dir", whole)[::2] == (0, "")
+    assert read_costs(out) == read_costs(whole)
+    assert (out / "model.npz").read_bytes() == (whole / "model.npz").read_bytes()
+
+
+def test_a_run_on_a_disk_that_cannot_be_written_to_is_refused(small, tmp_path):
+    script = """
+        set -u
+        disk=$1; shift
+        mount -t tmpfs none "$disk"
+        "$@" --output-dir "$disk/run"; echo "status $?"
+        mount -o remount,ro "$disk"
+        "${@:1:5}" --resume "$disk/run"; echo "status $?"
+        "$@" --output-dir "$disk/new"; echo "status $?" """
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    namespace = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
+    process = subprocess.run(
+        [*namespace, "bash", "-c", script, "bash", disk, *COMMAND, *small, "--quiet"],
+        env=ENVIRONMENT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert re.findall(r"status \d", process.stdout) == ["status 0", "status 2", "status 2"]
+    resumed, new = process.stderr.splitlines()
+    assert resumed.startswith(f"dae-train: cannot lock {disk}/run/run.lock: Read-only file system;")
+    assert new.startswith(f"dae-train: cannot write to {disk}/new: ")
 
 
 def test_a_run_killed_at_fifty_random_moments_ends_with_the_same_bytes(data, tmp_path):
