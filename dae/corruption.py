@@ -1,7 +1,5 @@
 """Noise, as expressions over the streams of `RandomStreams`."""
 
-from numbers import Real
-
 
 def masking_noise(theano_rng, input, corruption_level):
     """Set a part of the input to zero.
@@ -24,7 +22,7 @@ def masking_noise(theano_rng, input, corruption_level):
     ValueError
         If the corruption level is a number outside [0, 1].
     """
-    if isinstance(corruption_level, Real) and not 0 <= corruption_level <= 1:
+    if isinstance(corruption_level, int | float) and not 0 <= corruption_level <= 1:
         raise ValueError(f"corruption_level is {corruption_level}; expected a number in [0, 1]")
     survives = theano_rng.binomial(size=input.shape, n=1, p=1 - corruption_level, dtype=input.dtype)
     return survives * input

@@ -25,6 +25,8 @@ MAX_NPY_HEADER = 1_000  # bytes; NumPy's own for an array of numbers have about 
 
 NUMPYS_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
+CODE_WARNINGS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning)
+
 GZIP_DAMAGE = (OSError, EOFError, zlib.error)
 # RuntimeError: encrypted; ValueError: names, offsets.
 ZIP_DAMAGE = (*GZIP_DAMAGE, RuntimeError, ValueError, struct.error, zipfile.BadZipFile)
@@ -48,10 +50,13 @@ class DataError(ValueError):
 
 @contextmanager
 def faults_of(name, exceptions):
-    """Turn `exceptions`, as what is called `name` makes others raise them, into a `DataError`."""
+    """Turn `exceptions`, as what is called `name` makes others raise them, into a `DataError`.
+
+    Warnings about code, which Python can be told to raise as well, are no fault of the data.
+    """
     try:
         yield
-    except DataError:
+    except (DataError, *CODE_WARNINGS):
         raise
     except exceptions as error:
         raise DataError(f"{name}: {one_line(error)}") from error

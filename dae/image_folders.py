@@ -7,6 +7,9 @@ import numpy as np
 
 from dae.formats import DataError, faults_of
 
+PICTURE_WARNINGS = (UserWarning, RuntimeWarning)
+"""What Pillow warns of when a picture is damaged, or so large that it may be a bomb."""
+
 
 def read_image_folder(folder, image_shape=None):
     """Read every image of a folder, as greys.
@@ -74,7 +77,8 @@ def _read_image(path, image_shape):
     formats = [name for name in Image.OPEN if name != "EPS"]
     # Pillow's decoders document no exceptions of their own: a damaged file may raise anything.
     with faults_of(path, Exception), warnings.catch_warnings():
-        warnings.simplefilter("error")
+        for category in PICTURE_WARNINGS:
+            warnings.simplefilter("error", category)
         with Image.open(path, formats=formats) as image:
             grey = _grey(ImageOps.exif_transpose(image))
         if image_shape is not None:

@@ -108,7 +108,8 @@ class Run:
         Raises
         ------
         RunError
-            If there is no run, or it is in use, cannot be written to, or has no whole checkpoint.
+            If there is no run, or it is in use, cannot be read or written to, has no whole
+            checkpoint, or one with settings that this version does not know.
         """
         if not self.newest.exists() and not self.previous.exists():
             raise RunError(f"{self.directory} holds no run to go on with: it has no checkpoint.npz")
@@ -118,17 +119,20 @@ class Run:
             if not self.newest.exists():  # a new one was about to take its name
                 self.previous.replace(self.newest)
             try:
-                checkpoint = from_bytes(self.newest.read_bytes())
+                checkpoint = read_checkpoint(self.newest)
             except ValueError as error:
                 fault = f"{self.newest}: {error}"
                 try:
-                    checkpoint = from_bytes(self.previous.read_bytes())
-                except (ValueError, FileNotFoundError):
+                    checkpoint = read_checkpoint(self.previous)
+                except (ValueError, RunError):
                     raise RunError(fault) from None
                 self.newest.replace(self.directory / "checkpoint.damaged.npz")
                 self.previous.replace(self.newest)
         config, self.history, self.costs, self.state = checkpoint
-        self.config = Config(**config)
+        try:
+            self.config = Config.from_record(config)
+        except ValueError as error:
+            raise RunError(f"{self.newest}: {error}") from error
         return fault
 
     def begin(self, config):
@@ -226,6 +230,13 @@ class Run:
 def csv_row(epoch, cost, seconds):
     """Give a row of costs.csv; the cost has all its digits."""
     return f"{epoch},{cost!r},{seconds:.6f}\n"
+
+
+def read_checkpoint(path):
+    """Read a `Checkpoint`; raise ValueError if it is damaged, `RunError` if it cannot be read."""
+    with usage_errors("read", path):
+        content = path.read_bytes()
+    return from_bytes(content)
 
 
 def stamp(path):

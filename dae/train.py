@@ -9,7 +9,7 @@ import sys
 
 import dae
 from dae.command import Session, close_stdout, complain
-from dae.config import Config
+from dae.config import POSITIVE, VALID, Config
 
 PROG = "dae-train"
 
@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def number(kind, expected, is_valid):
-    """Make the type of an option: a number that satisfies a condition."""
+    """Return the type of an option: a number that satisfies a condition, such as in `VALID`."""
 
     def parse(text):
         try:
@@ -38,10 +38,7 @@ def number(kind, expected, is_valid):
     return parse
 
 
-positive_int = number(int, "a whole number above 0", lambda value: 0 < value < 2**31)
-seed = number(int, "a whole number from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)
-level = number(float, "a number from 0 to 1", lambda value: 0 <= value <= 1)
-rate = number(float, "a number above 0, at most 1e38", lambda value: 0 < value <= 1e38)
+positive_int = number(int, *POSITIVE)
 
 
 def image_shape(text):
@@ -98,14 +95,14 @@ def make_parser():
         model,
         "corruption_level",
         "probability that a pixel is hidden; 0 trains an autoencoder without noise",
-        level,
+        number(float, *VALID["corruption_level"]),
         "P",
     )
     add_setting(model, "n_hidden", "hidden units", positive_int, "N")
-    add_setting(model, "learning_rate", "step size", rate, "ETA")
+    add_setting(model, "learning_rate", "step size", number(float, *VALID["learning_rate"]), "ETA")
     add_setting(model, "training_epochs", "passes over the data", positive_int, "N")
     add_setting(model, "batch_size", "images in a minibatch", positive_int, "N")
-    add_setting(model, "seed", "decides weights and noise", seed, "N")
+    add_setting(model, "seed", "decides weights and noise", number(int, *VALID["seed"]), "N")
     model.add_argument(
         "--floatX",
         help=f"arithmetic (default: {Config.floatX})",

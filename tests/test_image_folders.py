@@ -1,7 +1,9 @@
 """`dae.image_folders`: folders of images as users have them."""
 
+import builtins
 import os
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -188,3 +190,45 @@ def test_a_shape_that_no_memory_holds_is_refused(tmp_path):
         Image.fromarray(drawn(n)).save(tmp_path / f"{n}.png")
     with pytest.raises(DataError, match=r"0\.png: ."):
         read_data(tmp_path, image_shape=(10**9, 10**9))
+
+
+@pytest.fixture
+def warning_format():
+    """A format, .warns, whose decoder warns in the category that the file names."""
+    Image.init()
+
+    def decode(file, name):
+        with file:
+            category = getattr(builtins, file.read()[5:].decode())
+        warnings.warn("look here", category, stacklevel=1)
+        return Image.new("L", (6, 5), 7)
+
+    Image.register_open("WARNS", decode, lambda prefix: prefix.startswith(b"WARNS"))
+    Image.register_extension("WARNS", ".warns")
+    yield
+    Image.ID.remove("WARNS")
+    del Image.OPEN["WARNS"], Image.EXTENSION[".warns"]
+
+
+@pytest.mark.usefixtures("warning_format")
+@pytest.mark.parametrize(
+    "category",
+    ["DeprecationWarning", "PendingDeprecationWarning", "FutureWarning", "ResourceWarning"],
+)
+def test_warnings_about_code_are_not_the_datas_fault(category, tmp_path):
+    (tmp_path / "1.warns").write_text(f"WARNS{category}")
+    with pytest.warns(getattr(builtins, category), match="look here"):
+        dataset = read_data(tmp_path)
+    np.testing.assert_array_equal(dataset.train[0], np.full((1, 30), 7))
+    with pytest.raises(getattr(builtins, category), match="look here"):
+        read_data(tmp_path)  # warnings are errors in the tests: the caller's wish
+
+
+@pytest.mark.usefixtures("warning_format")
+@pytest.mark.parametrize("category", ["UserWarning", "RuntimeWarning"])
+def test_warnings_about_the_picture_are_errors(category, tmp_path):
+    (tmp_path / "1.warns").write_text(f"WARNS{category}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(DataError, match=r"1\.warns: look here"):
+            read_data(tmp_path)

@@ -230,6 +230,33 @@ def test_without_a_whole_checkpoint_a_run_is_refused_and_left_alone(run):
     assert {path.name: path.read_bytes() for path in run.directory.iterdir()} == before
 
 
+def test_a_checkpoint_that_cannot_be_read_is_not_called_one_that_cannot_be_written(run):
+    run.newest.unlink()
+    run.newest.mkdir()
+    with pytest.raises(RunError, match=r"cannot read .*checkpoint\.npz: Is a directory"):
+        reopened(run)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"momentum": 0.9, "colour": 1}, r"does not know: colour, momentum; go on with the ver"),
+        ({"n_hidden": 0}, "n_hidden is 0; expected a whole number above 0"),
+        ({"n_hidden": True}, "n_hidden is True; expected a whole number above 0"),
+        ({"seed": "1"}, "seed is '1'; expected a whole number from 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan; expected a number above 0"),
+        ({"corruption_level": None}, "corruption_level is None; expected a number from 0 to 1"),
+        ({"image_shape": [28]}, r"image_shape is \[28\]; expected a height and a width"),
+        ({"floatX": "float16"}, "floatX is 'float16'; expected float64 or float32"),
+        ([], "its settings are not a dictionary"),
+    ],
+)
+def test_settings_that_this_version_cannot_take_up_are_named(run, config, message):
+    run.newest.write_bytes(to_bytes(CHECKPOINT._replace(config=config)))
+    with pytest.raises(RunError, match=rf"checkpoint\.npz: .*{message}"):
+        reopened(run)
+
+
 def test_a_run_killed_between_the_two_renames_of_a_checkpoint_is_taken_up(run):
     run.newest.replace(run.previous)
     fault, again = reopened(run)
