@@ -214,6 +214,8 @@ class Run:
         content = to_bytes(Checkpoint(asdict(self.config), self.history, self.costs, state))
         with written_whole(self.newest, self.previous) as path:
             path.write_bytes(content)
+        if stamp(self.directory / "costs.csv") != self._costs_stamp:
+            self._write_costs()
         self.saved_at = time.monotonic()
 
     def save_model(self, model):
