@@ -179,19 +179,20 @@ class Run:
         rows = [csv_row(epoch, *record) for epoch, record in enumerate(self.history)]
         with self.written("costs.csv") as path:
             path.write_bytes("".join(["epoch,cost,seconds\n", *rows]).encode("ascii"))
-        self._costs_stamp = stamp(self.directory / "costs.csv")
+            self._costs_stamp = stamp(path)
 
     def save_epoch(self, epoch):
         """Add an `Epoch` to the history and to costs.csv."""
         self.history.append([epoch.cost, epoch.seconds])
         path = self.directory / "costs.csv"
-        with naming(path):
-            if stamp(path) != self._costs_stamp:  # somebody has removed or changed it
+        with naming(path), path.open("ab") as file:
+            # All of this is about the file that is open, whoever may replace it meanwhile.
+            if stamp(file.fileno()) != self._costs_stamp:  # somebody has removed or changed it
                 self._write_costs()
                 return
-            with path.open("ab") as file:
-                file.write(csv_row(*epoch).encode("ascii"))
-            self._costs_stamp = stamp(path)
+            file.write(csv_row(*epoch).encode("ascii"))
+            file.flush()
+            self._costs_stamp = stamp(file.fileno())
 
     def save_checkpoint(self, state):
         """Write checkpoint.npz, and keep the one before.
@@ -241,10 +242,16 @@ def read_checkpoint(path):
     return from_bytes(content)
 
 
-def stamp(path):
-    """Return what changes when a file is written to or replaced; None where there is none."""
+def stamp(file):
+    """Return what changes when a file is written to or replaced; None where there is none.
+
+    Parameters
+    ----------
+    file : path-like or int
+        Its path, or the descriptor of an open one.
+    """
     try:
-        status = path.stat()
+        status = os.stat(file)
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns

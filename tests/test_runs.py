@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -366,6 +367,31 @@ def test_costs_that_somebody_changes_are_written_anew_with_the_next_epoch(run, c
     again.save_epoch(Epoch(3, 0.0625, 1.0))
     again.close()
     assert path.read_bytes() == content + b"2,0.125,1.000000\n3,0.0625,1.000000\n"
+
+
+def test_costs_that_are_replaced_at_any_moment_are_whole_with_the_next_checkpoint(run, tmp_path):
+    again = Run(run.directory)
+    again.reopen()
+    again.begin(again.config)
+    expected, path = costs_csv(run), run.directory / "costs.csv"
+    finished = threading.Event()
+
+    def replace():
+        other = tmp_path / "costs.csv~"
+        while not finished.is_set():
+            other.write_text("epoch,cost,seconds\n")
+            other.replace(path)
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    for epoch in range(2, 200):
+        again.save_epoch(Epoch(epoch, 0.5, 1.0))
+        expected += f"{epoch},0.5,1.000000\n"
+    finished.set()
+    thread.join()
+    again.save_checkpoint(STATE)
+    again.close()
+    assert costs_csv(run) == expected
 
 
 def test_a_new_run_takes_an_empty_directory_and_no_other(tmp_path):
