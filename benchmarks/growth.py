@@ -63,7 +63,7 @@ def measure(dtype, batch_size, n_hidden, n_train):
 
     import dae
     from dae.datasets import read_data, to_floatX
-    from dae.training import train
+    from dae.training.step import train
 
     pytensor.config.floatX = dtype
     train_x, _ = read_data().train

@@ -10,16 +10,16 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "Autoencoder": "autoencoder",
-    "DataError": "formats",
-    "DenoisingAutoencoder": "autoencoder",
-    "Epoch": "training",
-    "RandomStreams": "streams",
-    "compile_train_da": "training",
-    "cross_entropy": "costs",
+    "Autoencoder": "models.autoencoder",
+    "DataError": "datasets",
+    "DenoisingAutoencoder": "models.autoencoder",
+    "Epoch": "training.step",
+    "RandomStreams": "random",
+    "compile_train_da": "training.step",
+    "cross_entropy": "models.costs",
     "load_data": "datasets",
-    "masking_noise": "corruption",
-    "tile_raster_images": "images",
+    "masking_noise": "models.noise",
+    "tile_raster_images": "reports.tiles",
 }
 
 __all__ = list(_ROOMS)

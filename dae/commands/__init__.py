@@ -1,0 +1,1 @@
+"""The commands: one thin file each, and the console that they share."""

@@ -1,0 +1,191 @@
+"""How a command meets its user: lines and bars, signals, exit statuses."""
+
+import contextlib
+import io
+import os
+import signal
+import sys
+
+
+class StoppedError(Exception):
+    """A command ends before its time; the message is one line.
+
+    Parameters
+    ----------
+    status : int
+        The exit status.
+    message : str
+    """
+
+    def __init__(self, status, message):
+        super().__init__(message)
+        self.status = status
+
+
+class Session:
+    """A command and its user.
+
+    Parameters
+    ----------
+    prog : str
+        The command's name.
+    quiet : bool
+        Show errors only.
+
+    Attributes
+    ----------
+    advice : str
+        How to go on after an early end, once that is possible.
+    """
+
+    def __init__(self, prog, quiet):
+        self.advice = ""
+        self._prog = prog
+        self._quiet = quiet
+        self._bar = None
+        self._signals_wait = False
+        self._signal = None
+
+    def run(self, command):
+        """Call a command; turn whatever a user can cause into one line and an exit status.
+
+        Parameters
+        ----------
+        command : callable
+
+        Returns
+        -------
+        int
+            0, 1 for a failure, 2 for wrong usage, 128 + n after signal n.
+        """
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # The name of a file may have characters that the terminal lacks.
+            sys.stdout.reconfigure(errors="backslashreplace")
+        with self._signals_handled():
+            from dae.datasets._formats import DataError
+            from dae.training.run_directory import RunError
+
+            try:
+                command()
+                return 0
+            except StoppedError as error:
+                status, message = error.status, f"{error}{self.advice}"
+            except (DataError, RunError) as error:
+                status, message = 2, error
+            except FloatingPointError as error:
+                status, message = 1, error
+            except MemoryError as error:
+                status, message = 1, f"not enough memory: {error}"
+            except OSError as error:
+                place = f"{error.filename}: " if error.filename else ""
+                status, message = 1, f"{place}{error.strerror or error}{self.advice}"
+            self.complain(message)
+            return status
+
+    def say(self, line):
+        """Show a line on stdout.
+
+        Raises
+        ------
+        StoppedError
+            If nobody reads it any more.
+        """
+        if self._quiet:
+            return
+        if self._bar is not None:
+            self._bar.clear()
+        try:
+            print(line, flush=True)
+        except OSError as error:
+            message = f"stopped, because standard output failed: {error.strerror}"
+            raise StoppedError(1, message) from None
+        if self._bar is not None:
+            self._bar.refresh()
+
+    def complain(self, message):
+        """Show an error."""
+        complain(self._prog, message)
+
+    @contextlib.contextmanager
+    def bar(self, **settings):
+        """Show a bar on stderr, if that is a terminal.
+
+        Parameters
+        ----------
+        **settings
+            For `tqdm.tqdm`.
+
+        Yields
+        ------
+        callable
+            Called as ``show(text, done, total)``.
+        """
+        if self._quiet or sys.stderr is None or not sys.stderr.isatty():
+            yield lambda text, done, total: None
+            return
+        from tqdm import tqdm
+
+        def show(text, done, total):
+            bar.total = total
+            bar.set_postfix_str(text, refresh=False)
+            bar.update(done - bar.n)
+
+        with tqdm(file=sys.stderr, dynamic_ncols=True, miniters=0, **settings) as bar:
+            self._bar = bar
+            try:
+                yield show
+            finally:
+                self._bar = None
+
+    @contextlib.contextmanager
+    def signals_waiting(self):
+        """Let a first SIGINT or SIGTERM wait until `check_signals` is called."""
+        self._signals_wait = True
+        try:
+            yield
+        finally:
+            self._signals_wait = False
+
+    def check_signals(self):
+        """Raise `StoppedError` if a signal waits."""
+        if self._signal:
+            name = signal.Signals(self._signal).name
+            raise StoppedError(128 + self._signal, f"stopped by {name}")
+
+    @contextlib.contextmanager
+    def _signals_handled(self):
+        # Who starts a program may want it to ignore a signal: a shell does, in the background.
+        handlers = {
+            number: signal.signal(number, self._receive_signal)
+            for number in (signal.SIGINT, signal.SIGTERM)
+            if signal.getsignal(number) != signal.SIG_IGN
+        }
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _receive_signal(self, number, frame):
+        if self._signals_wait and self._signal is None:
+            self._signal = number
+            return
+        # No exception: LLVM, which compiles, calls back to Python and loses what is raised there.
+        self.complain(f"stopped by {signal.Signals(number).name}{self.advice}")
+        os._exit(128 + number)
+
+
+def complain(prog, message):
+    """Show an error: one line on stderr, whatever the message quotes."""
+    line = "".join(c if c.isprintable() else " " for c in f"{prog}: {message}")
+    with contextlib.suppress(OSError, RuntimeError):  # the latter if a signal interrupts a print
+        print(line, file=sys.stderr, flush=True)
+
+
+def close_stdout():
+    """Write what stdout holds back; if that fails, keep the interpreter from trying it again."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,167 @@
+"""The command: train an autoencoder and keep what comes out.
+
+`python -m dae.train` repeats the worksheet's denoising autoencoder.
+"""
+
+import argparse
+import re
+
+import dae
+from dae.commands._console import Session, close_stdout, complain
+from dae.training.config import POSITIVE, VALID, Config
+
+PROG = "dae-train"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message):
+        """Exit with status 2."""
+        complain(self.prog, f"{message} (see --help)")
+        self.exit(2)
+
+
+def number(kind, expected, is_valid):
+    """Return the type of an option: a number that satisfies a condition, such as in `VALID`."""
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not is_valid(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+        return value
+
+    return parse
+
+
+positive_int = number(int, *POSITIVE)
+
+
+def image_shape(text):
+    """Parse the height and width of an image, such as 28x28."""
+    match = re.fullmatch(r"([1-9]\d{0,6})x([1-9]\d{0,6})", text, re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH in pixels, such as 28x28")
+    return [int(side) for side in match.groups()]
+
+
+def make_parser():
+    """List the options; the settings among them, if not given, are absent from what it parses."""
+    parser = Parser(
+        prog=PROG,
+        description="Train a denoising autoencoder, as the Theano tutorial does.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"dae {dae.__version__}")
+
+    def add_setting(group, name, help, type, metavar=None):
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            help=f"{help} (default: {getattr(Config, name)})",
+            type=type,
+            metavar=metavar,
+            default=argparse.SUPPRESS,
+        )
+
+    data = parser.add_argument_group("data")
+    add_setting(
+        data,
+        "data",
+        "mini-mnist, the bundled tenth of MNIST; mnist, the whole of it, downloaded once; a folder "
+        "of images, or of the four MNIST files; or an .npz, .npy or .pkl.gz file",
+        str,
+        "mini-mnist|mnist|PATH",
+    )
+    data.add_argument(
+        "--image-shape",
+        help="height and width in pixels: images in a folder are resized to it; elsewhere it says "
+        "how the pixels lie (default: what the data says)",
+        type=image_shape,
+        metavar="HxW",
+        default=argparse.SUPPRESS,
+    )
+    data.add_argument(
+        "--cache-dir",
+        help="where downloads are kept (default: DAE_CACHE_DIR, or the platform's cache folder)",
+        metavar="DIR",
+    )
+
+    model = parser.add_argument_group("model and training")
+    add_setting(
+        model,
+        "corruption_level",
+        "probability that a pixel is hidden; 0 trains an autoencoder without noise",
+        number(float, *VALID["corruption_level"]),
+        "P",
+    )
+    add_setting(model, "n_hidden", "hidden units", positive_int, "N")
+    add_setting(model, "learning_rate", "step size", number(float, *VALID["learning_rate"]), "ETA")
+    add_setting(model, "training_epochs", "passes over the data", positive_int, "N")
+    add_setting(model, "batch_size", "images in a minibatch", positive_int, "N")
+    add_setting(model, "seed", "decides weights and noise", number(int, *VALID["seed"]), "N")
+    model.add_argument(
+        "--floatX",
+        help=f"arithmetic (default: {Config.floatX})",
+        choices=["float64", "float32"],
+        default=argparse.SUPPRESS,
+    )
+
+    output = parser.add_argument_group("output")
+    where = output.add_mutually_exclusive_group()
+    where.add_argument(
+        "--output-dir",
+        metavar="DIR",
+        help="a new or empty directory (default: one under runs/, named after the time)",
+    )
+    where.add_argument(
+        "--resume",
+        metavar="DIR",
+        help="go on with the run in this directory, with its settings; --training-epochs may be "
+        "larger, and --data say where the same data lies now",
+    )
+    output.add_argument(
+        "--checkpoint-every",
+        type=positive_int,
+        metavar="N",
+        help="epochs between checkpoints (default: one a minute, also within an epoch)",
+    )
+    output.add_argument(
+        "--report-every",
+        type=positive_int,
+        metavar="N",
+        default=10,
+        help="epochs between reports (default: 10)",
+    )
+    output.add_argument("--quiet", action="store_true", help="print errors only")
+    return parser
+
+
+def main(argv=None):
+    """Run the command.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        The arguments; by default those of the process.
+
+    Returns
+    -------
+    int
+        The exit status: 0, 1 for a failed run, 2 for wrong usage, 128 + n after signal n.
+    """
+    try:
+        options = make_parser().parse_args(argv)
+        session = Session(PROG, options.quiet)
+
+        def train_and_save():
+            # PyTensor comes with it, which --help need not wait for.
+            from dae.training import experiment
+
+            experiment.train_and_save(options, session)
+
+        return session.run(train_and_save)
+    finally:
+        close_stdout()

@@ -1,0 +1,1 @@
+"""What makes plain formulas fast: ops, and their inner loops."""

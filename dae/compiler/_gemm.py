@@ -1,0 +1,270 @@
+"""The matrix product of the training step, in vector instructions.
+
+A minibatch has few rows. BLAS, which is made for large matrices, takes up to half as long again
+for its products, and its threads wait for each other where the machine does something else as well.
+These loops run in one thread, and give the same digits whatever the processor, if only it can
+multiply and add in one step. They are written in LLVM's own language, since what Numba makes of
+loops in Python keeps no part of the result in registers.
+
+The result is made in tiles, of as many rows and columns as there are registers for: a piece of a
+row of b is loaded once, and multiplied by one number of each row of a.
+"""
+
+from contextlib import contextmanager
+from functools import cache
+
+import llvmlite.binding
+from llvmlite import ir
+from numba.core import types
+from numba.core.cgutils import (
+    alloca_once,
+    alloca_once_value,
+    for_range_slice,
+    int32_t,
+    intp_t,
+    unpack_tuple,
+    voidptr_t,
+)
+from numba.extending import intrinsic
+
+from dae.compiler._kernels import njit
+
+VERSION = 1
+"""See `dae._machine_code.cache_key`."""
+
+DEPTH = 256
+"""Terms that a tile adds up at a time: so few that their factors stay in the nearest cache."""
+
+LINE = 64
+"""Bytes that memory moves at a time."""
+
+ITEMSIZES = {ir.FloatType(): 4, ir.DoubleType(): 8}
+"""Bytes of an element."""
+
+
+@cache
+def registers():
+    """Tell how many bytes a vector register holds, and how many rows of two make a tile."""
+    features = llvmlite.binding.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 64, 10
+    return (32 if features.get("avx") else 16), 5
+
+
+def number(i):
+    """Make a Python number one of the code being written."""
+    return i if isinstance(i, ir.Value) else ir.Constant(intp_t, i)
+
+
+class Matrix:
+    """A matrix in memory, for the code being written.
+
+    Parameters
+    ----------
+    builder : llvmlite.ir.IRBuilder
+    start : llvmlite.ir.Value
+        Where it begins.
+    element : llvmlite.ir.Type
+        What its elements are; a pointer alone does not always tell.
+    row_step, column_step : int or llvmlite.ir.Value
+        How many elements its rows and its columns are apart.
+    """
+
+    def __init__(self, builder, start, element, row_step, column_step=1):
+        self.builder = builder
+        self.start = start
+        self.element = element
+        self.itemsize = ITEMSIZES[element]
+        self.row_step = row_step
+        self.column_step = column_step
+
+    @property
+    def T(self):
+        """The transpose, in the same memory."""
+        return Matrix(self.builder, self.start, self.element, self.column_step, self.row_step)
+
+    @property
+    def is_transposed(self):
+        """Whether columns are what lies together in memory."""
+        return self.column_step != 1
+
+    def part(self, i, j):
+        """Give the part that begins at row i and column j."""
+        down = self.builder.mul(number(i), number(self.row_step))
+        right = self.builder.mul(number(j), number(self.column_step))
+        place = self.builder.add(down, right)
+        start = self.builder.gep(self.start, [place], source_etype=self.element)
+        return Matrix(self.builder, start, self.element, self.row_step, self.column_step)
+
+    def load(self, i, j, width):
+        """Load a vector: a piece of a row."""
+        kind = ir.VectorType(self.element, width)
+        place = self.builder.bitcast(self.part(i, j).start, kind.as_pointer())
+        return self.builder.load(place, align=self.itemsize, typ=kind)
+
+    def store(self, vector, i, j):
+        """Store a vector."""
+        place = self.builder.bitcast(self.part(i, j).start, vector.type.as_pointer())
+        self.builder.store(vector, place, align=self.itemsize)
+
+    def repeat(self, i, j, width):
+        """Load an element into all places of a vector."""
+        one = self.load(i, j, 1)
+        return self.builder.shuffle_vector(one, one, ir.VectorType(int32_t, width)([0] * width))
+
+    def prefetch(self, i, j, width):
+        """Ask memory for a piece of a row."""
+        kind = ir.FunctionType(ir.VoidType(), [voidptr_t, int32_t, int32_t, int32_t])
+        prefetch = self.builder.module.declare_intrinsic("llvm.prefetch", [voidptr_t], kind)
+        to_read, to_keep, data = int32_t(0), int32_t(3), int32_t(1)
+        for k in range(0, width, LINE // self.itemsize):
+            place = self.builder.bitcast(self.part(i, j).part(0, k).start, voidptr_t)
+            self.builder.call(prefetch, [place, to_read, to_keep, data])
+
+
+def spans(builder, stop, sizes):
+    """Loop over 0, 1, ... stop - 1, in steps of the largest size that still fits.
+
+    Parameters
+    ----------
+    builder : llvmlite.ir.IRBuilder
+    stop : llvmlite.ir.Value
+    sizes : list of int
+        Falling; the last is 1.
+
+    Yields
+    ------
+    start : llvmlite.ir.Value
+    size : int
+    """
+    done = number(0)
+    for size in sizes:
+        rest = builder.srem(builder.sub(stop, done), number(size))
+        end = builder.sub(stop, rest)
+        with for_range_slice(builder, done, end, number(size)) as (start, _):
+            yield start, size
+        done = end
+
+
+@contextmanager
+def loop(builder, stop, step=1):
+    """Loop over range(0, stop, step), and keep LLVM from unrolling it.
+
+    That would make nothing faster, but compiling slower. LLVM does not copy a body in which there
+    is a piece of assembler, though it be empty.
+    """
+    with for_range_slice(builder, number(0), number(stop), number(step)) as (i, _):
+        builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", [], side_effect=True)
+        yield i
+
+
+def write_tile(builder, rows, width, depth, c, alpha, a, b):
+    """Write: add alpha a b to c, for so many rows, columns and terms."""
+    fused = ["contract"]
+    zeros = ir.VectorType(c.element, width)([0.0] * width)
+    sums = [alloca_once_value(builder, zeros) for _ in range(rows)]  # LLVM makes them registers
+    for i in range(rows):
+        c.prefetch(i + rows, 0, width)
+    with loop(builder, depth) as k:
+        row = b.load(k, 0, width)
+        b.prefetch(k, width, width)
+        for i in range(rows):
+            term = builder.fmul(a.repeat(i, k, width), row, flags=fused)
+            total = builder.load(sums[i], typ=zeros.type)
+            builder.store(builder.fadd(total, term, flags=fused), sums[i])
+    for i in range(rows):
+        total = builder.load(sums[i], typ=zeros.type)
+        term = builder.fmul(alpha.repeat(0, 0, width), total, flags=fused)
+        c.store(builder.fadd(c.load(i, 0, width), term, flags=fused), i, 0)
+
+
+def write_transpose(builder, side, source, target):
+    """Write: copy the transpose of a square.
+
+    Interleaving its upper rows with its lower ones, as often as it can be halved, transposes it.
+    """
+    rows = [source.load(i, 0, side) for i in range(side)]
+    order = [i // 2 + side * (i % 2) for i in range(2 * side)]
+    left, right = (ir.VectorType(int32_t, side)(half) for half in (order[:side], order[side:]))
+    for _ in range(side.bit_length() - 1):
+        pairs = zip(rows[: side // 2], rows[side // 2 :], strict=True)
+        rows = [builder.shuffle_vector(*pair, half) for pair in pairs for half in (left, right)]
+    for i in range(side):
+        target.store(rows[i], i, 0)
+
+
+def write_columns(builder, vector, width, depth, b):
+    """Write: copy columns of b, which is transposed, to where they lie side by side."""
+    copies = alloca_once(builder, b.element, size=number(DEPTH * width))
+    copies.align = LINE
+    columns = Matrix(builder, copies, b.element, width)
+    for k, side in spans(builder, depth, [vector, 1] if width % vector == 0 else [1]):
+        with loop(builder, width, side) as j:
+            write_transpose(builder, side, b.part(k, j).T, columns.part(k, j))
+    return columns
+
+
+def write_product(builder, vector, height, m, n, depth, c, alpha, a, b):
+    """Write: add alpha a b to c, in tiles of two vectors by a height, and smaller ones."""
+    heights, widths = [height, 1], sorted({2 * vector, 4, 1}, reverse=True)
+    if a.is_transposed and not b.is_transposed:
+        # c is what is large, and b is small: go through c as it lies in memory.
+        for i, rows in spans(builder, m, heights):
+            for j, width in spans(builder, n, widths):
+                parts = c.part(i, j), alpha, a.part(i, 0), b.part(0, j)
+                write_tile(builder, rows, width, depth, *parts)
+    else:
+        for j, width in spans(builder, n, widths):
+            columns = b.part(0, j)
+            if b.is_transposed:
+                columns = write_columns(builder, vector, width, depth, columns)
+            for i, rows in spans(builder, m, heights):
+                parts = c.part(i, j), alpha, a.part(i, 0), columns
+                write_tile(builder, rows, width, depth, *parts)
+
+
+@cache
+def add_product(dtype, a_transposed, b_transposed):
+    """Make the function that adds alpha times the product of two matrices to c.
+
+    Its arguments are c, alpha (without dimensions), a and b, all C-contiguous.
+    """
+    element = {"float32": ir.FloatType(), "float64": ir.DoubleType()}[dtype]
+    register_size, height = registers()
+    vector = register_size // ITEMSIZES[element]
+
+    @intrinsic
+    def multiply(_, c, alpha, a, b):
+        def write(context, builder, signature, args):
+            arrays = [
+                context.make_array(kind)(context, builder, value)
+                for kind, value in zip(signature.args, args, strict=True)
+            ]
+            shapes = [unpack_tuple(builder, array.shape) for array in arrays]
+            c, alpha, a, b = (
+                Matrix(builder, array.data, element, shape[-1] if shape else 0)
+                for array, shape in zip(arrays, shapes, strict=True)
+            )
+            [(m, n), _, a_shape, _] = shapes
+            depth = a_shape[not a_transposed]
+            a, b = a.T if a_transposed else a, b.T if b_transposed else b
+            with loop(builder, depth, DEPTH) as k:
+                rest = builder.sub(depth, k)
+                is_last = builder.icmp_signed("<", rest, number(DEPTH))
+                terms = builder.select(is_last, rest, number(DEPTH))
+                builder.assume(builder.icmp_signed(">", terms, number(0)))
+                parts = c, alpha, a.part(0, k), b.part(k, 0)
+                write_product(builder, vector, height, m, n, terms, *parts)
+            return context.get_dummy_value()
+
+        return types.void(c, alpha, a, b), write
+
+    @njit
+    def add_product(c, alpha, a, b):
+        m, k = (a.shape[1], a.shape[0]) if a_transposed else a.shape
+        k_of_b, n = (b.shape[1], b.shape[0]) if b_transposed else b.shape
+        if k != k_of_b or c.shape != (m, n):
+            raise ValueError("the shapes of the matrices of a product do not fit")
+        multiply(c, alpha, a, b)
+
+    return add_product

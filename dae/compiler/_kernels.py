@@ -1,0 +1,191 @@
+"""The inner loops of the training step, in Numba: what the ops of `ops` run when compiled.
+
+They are plain loops over arrays that LLVM turns into vector instructions. A product and a sum may
+be fused, which only makes them more accurate; sums are not reordered, since that would undo the
+roundings which `exp` relies on. A division by zero is infinite: raising an error there would keep
+LLVM from making vectors.
+"""
+
+import math
+from decimal import Decimal
+from functools import cache
+
+import numpy as np
+from numba.extending import overload
+from pytensor.link.numba.dispatch.basic import numba_njit
+
+VERSION = 1
+"""See `dae._machine_code.cache_key`."""
+
+njit = numba_njit(fastmath={"contract"}, error_model="numpy")
+
+
+@cache
+def elementary(dtype):
+    """Make exp and log1p for a floating-point type, of arithmetic alone.
+
+    The library's functions take one value at a time; these become vector instructions. Both are
+    Taylor series of a length that leaves the error to the roundings.
+
+    Parameters
+    ----------
+    dtype : str
+        ``"float32"`` or ``"float64"``.
+
+    Returns
+    -------
+    exp : callable
+        Of x <= 0.
+    log1p : callable
+        Of 0 <= e <= 1.
+    """
+    Float = np.dtype(dtype).type
+    Int = {4: np.int32, 8: np.int64}[Float(0).itemsize]
+    limits = np.finfo(Float)
+    digits = Int(limits.nmant)
+    exp_terms, log_terms = {23: (8, 7), 52: (13, 15)}[limits.nmant]
+
+    # Adding 1.5 * 2**digits leaves no digits after the point: it rounds to an integer, which then
+    # stands in the last bits.
+    shift = Float(1.5 * 2.0**limits.nmant)
+    shift_bits = shift.view(Int)
+    # ln 2 in two parts, the first so short that its product with an exponent is exact.
+    ln2 = Decimal(2).ln()
+    short = 2 ** (limits.nmant - 11)
+    ln2_high = Float(int(ln2 * short) / short)
+    ln2_low = Float(ln2 - Decimal(float(ln2_high)))
+    log2_e = Float(1 / ln2)
+    vanishing = Float(ln2 * int(limits.minexp - limits.nmant - 2))
+    bias = Int(limits.maxexp - 1)
+    two = Float(2)
+    exp_series = tuple(Float(1 / math.factorial(k)) for k in range(exp_terms, -1, -1))
+    log_series = tuple(Float(2 / (2 * k + 1)) for k in range(log_terms, -1, -1))
+
+    @njit
+    def exp(x):
+        x = vanishing if x < vanishing else x  # keeps NaN
+        shifted = x * log2_e + shift
+        n = shifted - shift
+        r = (x - n * ln2_high) - n * ln2_low
+        p = exp_series[0]
+        for coefficient in exp_series[1:]:
+            p = p * r + coefficient
+        # e**x = 2**n e**r, in two steps for what is below the normal range.
+        exponent = Int(Float(shifted).view(Int) - shift_bits)
+        first = Int(exponent >> Int(1))
+        second = Int(exponent - first)
+        p *= Int((first + bias) << digits).view(Float)
+        return p * Int((second + bias) << digits).view(Float)
+
+    @njit
+    def log1p(e):
+        # 2 artanh(s) = log((1 + s) / (1 - s))
+        s = e / (two + e)
+        square = s * s
+        p = log_series[0]
+        for coefficient in log_series[1:]:
+            p = p * square + coefficient
+        return s * p
+
+    return exp, log1p
+
+
+@cache
+def sigmoid(dtype):
+    """Make the loop that computes s(a)."""
+    exp, _ = elementary(dtype)
+    one = np.dtype(dtype).type(1)
+
+    @njit
+    def sigmoid(a, y):
+        for i in range(a.size):
+            e = exp(-abs(a[i]))
+            y[i] = (e if a[i] < 0 else one) / (one + e)
+
+    return sigmoid
+
+
+@cache
+def cross_entropy(dtype):
+    """Make the loop that computes L(x, s(a)) and s(a) - x, of one exponential function."""
+    exp, log1p = elementary(dtype)
+    one = np.dtype(dtype).type(1)
+
+    @njit
+    def total(terms):
+        # By halves: that is vectorised, and the roundings of a sum of n grow only as log n.
+        n = terms.size
+        while n > 1:
+            rest = (n + 1) // 2
+            for k in range(n - rest):
+                terms[k] += terms[rest + k]
+            n = rest
+        return terms[0] if terms.size else terms.dtype.type(0)
+
+    @njit
+    def cross_entropy(x, a, L, residual):
+        terms = np.empty(a.shape[1], a.dtype)
+        for i in range(a.shape[0]):
+            for k in range(terms.size):
+                size = abs(a[i, k])
+                e = exp(-size)
+                # What x lacks of the side that a is on, and what s(a) lacks of it.
+                x_lack = one - x[i, k] if a[i, k] > 0 else x[i, k]
+                z_lack = e / (one + e)
+                terms[k] = size * x_lack + log1p(e)
+                residual[i, k] = x_lack - z_lack if a[i, k] > 0 else z_lack - x_lack
+            L[i] = total(terms)
+
+    return cross_entropy
+
+
+# Numba compiles ``out[:] = c`` for seconds, for the sake of its error message. So these are loops.
+
+
+@njit
+def spread_scalar(c, out):
+    """Copy a number to all of a matrix."""
+    out.fill(c.item())
+
+
+@njit
+def spread_row(c, out):
+    """Copy a row to all rows of a matrix."""
+    if c.size != out.shape[1]:
+        raise ValueError("the row to be added to a product has another shape")
+    for i in range(out.shape[0]):
+        for k in range(c.size):
+            out[i, k] = c[k]
+
+
+@njit
+def spread_matrix(c, out):
+    """Copy a matrix to another of the same shape."""
+    if c.shape != out.shape:
+        raise ValueError("the matrix to be added to a product has another shape")
+    for i in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            out[i, k] = c[i, k]
+
+
+def writable(c):
+    """Return a matrix to write to: itself if it is C-contiguous, else a copy.
+
+    The memory between the rows or columns of any other may be somebody else's.
+    """
+
+
+@overload(writable)
+def _writable(c):
+    if c.layout == "C" and c.mutable:
+        return lambda c: c
+
+    def copy(c):
+        out = np.empty(c.shape, c.dtype)
+        spread_matrix(c, out)
+        return out
+
+    return copy
+
+
+SPREAD = [spread_scalar, spread_row, spread_matrix]

@@ -1,0 +1,356 @@
+"""The ops of the training step: PyTensor's own, made several times faster.
+
+Each computes what a plain expression says, has its gradients, and runs in every mode: in NumPy
+where PyTensor does not compile, else by the loops of `kernels` and `gemm`.
+"""
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.compile.mode import optdb
+from pytensor.gradient import DisconnectedType
+from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.op import Op
+from pytensor.graph.rewriting.basic import in2out, node_rewriter
+from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
+
+from dae._machine_code import cache_key
+from dae.compiler import _gemm, _kernels
+
+VERSION = 1
+"""See `dae._machine_code.cache_key`."""
+
+TRANSPOSE = pt.matrix().T.owner.op
+
+
+def checked(name, *variables, ndim=None):
+    """Return as variables what an op is applied to.
+
+    Parameters
+    ----------
+    name : str
+        What messages call the op.
+    *variables : array_like
+    ndim : int, optional
+        How many dimensions all must have.
+
+    Raises
+    ------
+    TypeError
+        If they are not all float32 or all float64, or have another number of dimensions.
+    """
+    variables = [pt.as_tensor(variable) for variable in variables]
+    given = ", ".join(f"{variable.dtype} with {variable.ndim} dimensions" for variable in variables)
+    if not are_alike(*variables):
+        raise TypeError(f"{name} takes float32 or float64, all of one type; given: {given}")
+    if ndim is not None and any(variable.ndim != ndim for variable in variables):
+        raise TypeError(f"{name} takes tensors with {ndim} dimensions; given: {given}")
+    return variables
+
+
+class Sigmoid(Op):
+    r"""The logistic function, :math:`s(a) = 1 / (1 + e^{-a})`, of a tensor of any shape."""
+
+    __props__ = ()
+
+    def make_node(self, a):
+        """Apply to a float32 or float64 tensor."""
+        [a] = checked("Sigmoid", a)
+        return Apply(self, [a], [a.type()])
+
+    def perform(self, node, inputs, output_storage):
+        """Compute it in NumPy, without overflow."""
+        [a] = inputs
+        e = np.exp(-np.abs(a))
+        output_storage[0][0] = np.asarray(np.where(a < 0, e, 1) / (1 + e), a.dtype)
+
+    def infer_shape(self, *args):
+        """Give the shape of the argument."""
+        return args[-1]
+
+    def pullback(self, inputs, outputs, cotangents):
+        r"""Give :math:`s' = s (1 - s)`."""
+        [y], [g] = outputs, cotangents
+        return [g * y * (1 - y)]
+
+
+class CrossEntropy(Op):
+    r"""The cross-entropy of inputs x and reconstructions z = s(a), by row, and z - x.
+
+    From a single :math:`e^{-|a|}`, in a form without cancellation: with :math:`\bar x` the
+    distance of x from the side (0 or 1) that a is on,
+    :math:`L = \sum_k |a_k| \bar x_k + \log(1 + e^{-|a_k|})`.
+    """
+
+    __props__ = ()
+
+    def make_node(self, x, a):
+        """Apply to two matrices of one shape and dtype, float32 or float64."""
+        x, a = checked("CrossEntropy", x, a, ndim=2)
+        return Apply(self, [x, a], [pt.vector(dtype=a.dtype), a.type()])
+
+    def perform(self, node, inputs, output_storage):
+        """Compute it in NumPy."""
+        x, a = inputs
+        if x.shape != a.shape:
+            raise ValueError("the shapes of the inputs and of their reconstructions differ")
+        e = np.exp(-np.abs(a))
+        x_lack, z_lack = np.where(a > 0, 1 - x, x), e / (1 + e)
+        with np.errstate(invalid="ignore"):  # of an infinite a
+            terms = np.abs(a) * x_lack + np.log1p(e)
+        output_storage[0][0] = np.sum(terms, axis=1)
+        output_storage[1][0] = np.where(a > 0, x_lack - z_lack, z_lack - x_lack)
+
+    def infer_shape(self, *args):
+        """Give the number of rows, and the shape of the arguments."""
+        [_, shape] = args[-1]
+        return [shape[:1], shape]
+
+    def connection_pattern(self, node):
+        """Both results depend on both arguments."""
+        return [[True, True], [True, True]]
+
+    def pullback(self, inputs, outputs, cotangents):
+        r"""Give :math:`\partial L / \partial a = z - x`, :math:`\partial L / \partial x = -a`."""
+        x, a = inputs
+        _, residual = outputs
+        g_L, g_residual = cotangents
+        g_x, g_a = pt.zeros_like(x), pt.zeros_like(a)
+        if not isinstance(g_L.type, DisconnectedType):
+            g_x, g_a = -g_L[:, None] * a, g_L[:, None] * residual
+        if not isinstance(g_residual.type, DisconnectedType):
+            g_x, g_a = g_x - g_residual, g_a + g_residual * sigmoid(a) * sigmoid(-a)
+        return [g_x, g_a]
+
+
+class Gemm(Op):
+    r"""General matrix multiplication, :math:`c + \alpha\, a b`; transposes are not copied.
+
+    Parameters
+    ----------
+    a_transposed, b_transposed : bool
+        Whether it is the transpose of a matrix that is multiplied.
+    inplace : bool
+        Whether the result takes the memory of c, if that is C-contiguous and may be written to,
+        which shows only when the op is called; the compiler decides it.
+    """
+
+    __props__ = ("a_transposed", "b_transposed", "inplace")
+
+    def __init__(self, a_transposed=False, b_transposed=False, inplace=False):
+        self.a_transposed = a_transposed
+        self.b_transposed = b_transposed
+        self.inplace = inplace
+        if inplace:
+            self.destroy_map = {0: [0]}
+
+    def make_node(self, c, alpha, a, b):
+        """Apply to c (a matrix, a row for all rows, or a number), a number and two matrices.
+
+        All are of one dtype, float32 or float64. A length of 1 is repeated only where the type
+        of c says that it is 1, as in all of PyTensor.
+        """
+        a, b = checked("Gemm", a, b, ndim=2)
+        c, alpha = (
+            variable if isinstance(variable, Variable) else pt.as_tensor(variable, dtype=a.dtype)
+            for variable in (c, alpha)
+        )
+        checked("Gemm", c, alpha, a)
+        shape = (a.type.shape[self.a_transposed], b.type.shape[not self.b_transposed])
+        given = f"shape {c.type.shape}, times one of {alpha.ndim} dimensions"
+        while 0 < c.ndim <= 2 and c.type.shape[0] == 1 != shape[-c.ndim]:
+            c = c.dimshuffle(*range(1, c.ndim))
+        lengths = zip(reversed(c.type.shape), reversed(shape), strict=False)
+        fits = all(None in pair or pair[0] == pair[1] for pair in lengths)
+        if c.ndim > 2 or alpha.ndim or not fits:
+            raise TypeError(
+                f"Gemm adds a product of shape {shape} to a matrix, a row or a number, times a "
+                f"number; given: {given}"
+            )
+        return Apply(self, [c, alpha, a, b], [pt.matrix(dtype=a.dtype, shape=shape)])
+
+    def perform(self, node, inputs, output_storage):
+        """Compute it in NumPy."""
+        c, alpha, a, b = inputs
+        product = np.dot(a.T if self.a_transposed else a, b.T if self.b_transposed else b)
+        if c.shape != product.shape[2 - c.ndim :]:
+            raise ValueError("what is to be added to a product has another shape")
+        in_place = self.inplace and c.flags.carray
+        output_storage[0][0] = np.add(c, alpha * product, out=c if in_place else None)
+
+    def infer_shape(self, *args):
+        """Give the rows of a and the columns of b."""
+        *_, a, b = args[-1]
+        return [(a[self.a_transposed], b[not self.b_transposed])]
+
+    def pullback(self, inputs, outputs, cotangents):
+        """Give sums of the cotangent, and its products with the other matrix."""
+        c, alpha, a, b = inputs
+        [g] = cotangents
+        a_t, b_t = self.a_transposed, self.b_transposed
+        g_c = [pt.sum, column_sum, lambda g: g][c.ndim](g)
+        g_alpha = pt.sum(g * Gemm(a_t, b_t)(0, 1, a, b))
+        g_a = Gemm(b_t, True)(0, alpha, b, g) if a_t else Gemm(False, not b_t)(0, alpha, g, b)
+        g_b = Gemm(True, a_t)(0, alpha, g, a) if b_t else Gemm(not a_t, False)(0, alpha, a, g)
+        return [g_c, g_alpha, g_a, g_b]
+
+
+class ColumnSum(Op):
+    """The sums of the columns of a matrix."""
+
+    __props__ = ()
+
+    def make_node(self, a):
+        """Apply to a float32 or float64 matrix."""
+        [a] = checked("ColumnSum", a, ndim=2)
+        return Apply(self, [a], [pt.vector(dtype=a.dtype, shape=a.type.shape[1:])])
+
+    def perform(self, node, inputs, output_storage):
+        """Compute it in NumPy."""
+        output_storage[0][0] = np.sum(inputs[0], axis=0)
+
+    def infer_shape(self, *args):
+        """Give the number of columns."""
+        return [args[-1][0][1:]]
+
+    def pullback(self, inputs, outputs, cotangents):
+        """Give the cotangent to every row."""
+        [a], [g] = inputs, cotangents
+        return [pt.zeros_like(a) + g]
+
+
+cross_entropy = CrossEntropy()
+column_sum = ColumnSum()
+
+
+def are_alike(*variables):
+    """Tell whether the ops here can take the variables: all of one floating-point dtype."""
+    return {variable.dtype for variable in variables} in ({"float32"}, {"float64"})
+
+
+def sigmoid(a):
+    r"""Give the logistic function, :math:`s(a) = 1 / (1 + e^{-a})`, of a tensor."""
+    return Sigmoid()(a) if are_alike(a) else pt.sigmoid(a)
+
+
+def affine(x, W, b):
+    """Give x W + b.
+
+    Parameters
+    ----------
+    x : matrix, shape (n, n_in)
+    W : matrix, shape (n_in, n_out)
+        If it is a transpose, such as ``V.T``, that is not copied.
+    b : vector, shape (n_out,)
+    """
+    if not (x.ndim == W.ndim == 2 and b.ndim == 1 and are_alike(x, W, b)):
+        return pt.dot(x, W) + b
+    is_transpose = W.owner is not None and W.owner.op == TRANSPOSE
+    return Gemm(b_transposed=is_transpose)(b, 1, x, W.owner.inputs[0] if is_transpose else W)
+
+
+def descend(param, learning_rate, gparam):
+    r"""Give :math:`p - \eta\, g`, where g is a sum, with a `Gemm` for every product in it.
+
+    It adds to the parameter's own memory what else would take passes over memory of its own.
+
+    Parameters
+    ----------
+    param, gparam : tensor
+    learning_rate : scalar
+        All are of one dtype.
+    """
+    is_sum = gparam.owner is not None and gparam.owner.op == pt.add
+    for term in gparam.owner.inputs if is_sum else [gparam]:
+        if is_product(term):
+            _, alpha, a, b = term.owner.inputs
+            param = term.owner.op(param, -learning_rate * alpha, a, b)
+        else:
+            param = param - learning_rate * term
+    return param
+
+
+def is_product(term):
+    """Tell whether an expression is that of a `Gemm` to which nothing else is added."""
+    if term.owner is None or not isinstance(term.owner.op, Gemm):
+        return False
+    c = term.owner.inputs[0]
+    return c.ndim == 0 and getattr(c, "data", None) == 0
+
+
+@node_rewriter([Gemm])
+def gemm_inplace(fgraph, node):
+    """Let a Gemm overwrite its first argument, where nobody else needs it."""
+    if node.op.inplace or node.inputs[0].ndim != 2:
+        return None
+    return [Gemm(node.op.a_transposed, node.op.b_transposed, inplace=True)(*node.inputs)]
+
+
+optdb.register("dae_gemm_inplace", in2out(gemm_inplace), "fast_run", "inplace", position=70)
+
+
+@register_funcify_and_cache_key(Sigmoid)
+def numba_sigmoid(op, node, **kwargs):
+    """Compile `Sigmoid`."""
+    loop = _kernels.sigmoid(node.outputs[0].dtype)
+
+    @numba_njit
+    def sigmoid(a):
+        a = np.ascontiguousarray(a)
+        y = np.empty_like(a)
+        loop(a.ravel(), y.ravel())
+        return y
+
+    return sigmoid, cache_key(op, _kernels)
+
+
+@register_funcify_and_cache_key(CrossEntropy)
+def numba_cross_entropy(op, node, **kwargs):
+    """Compile `CrossEntropy`."""
+    loop = _kernels.cross_entropy(node.outputs[0].dtype)
+
+    @numba_njit
+    def cross_entropy(x, a):
+        if x.shape != a.shape:
+            raise ValueError("the shapes of the inputs and of their reconstructions differ")
+        x, a = np.ascontiguousarray(x), np.ascontiguousarray(a)
+        L, residual = np.empty(a.shape[0], a.dtype), np.empty_like(a)
+        loop(x, a, L, residual)
+        return L, residual
+
+    return cross_entropy, cache_key(op, _kernels)
+
+
+@register_funcify_and_cache_key(Gemm)
+def numba_gemm(op, node, **kwargs):
+    """Compile `Gemm`."""
+    inplace, row_axis, column_axis = op.inplace, int(op.a_transposed), int(not op.b_transposed)
+    spread = _kernels.SPREAD[node.inputs[0].ndim]
+    add_product = _gemm.add_product(node.outputs[0].dtype, op.a_transposed, op.b_transposed)
+
+    @numba_njit
+    def product(c, alpha, a, b):
+        if inplace:
+            out = _kernels.writable(c)
+        else:
+            out = np.empty((a.shape[row_axis], b.shape[column_axis]), a.dtype)
+            spread(c, out)
+        add_product(out, alpha, np.ascontiguousarray(a), np.ascontiguousarray(b))
+        return out
+
+    return product, cache_key(op, _kernels, _gemm, registers=_gemm.registers())
+
+
+@register_funcify_and_cache_key(ColumnSum)
+def numba_column_sum(op, node, **kwargs):
+    """Compile `ColumnSum`."""
+
+    @numba_njit
+    def column_sum(a):
+        a = np.ascontiguousarray(a)
+        out = np.zeros(a.shape[1], a.dtype)
+        for i in range(a.shape[0]):
+            for k in range(out.size):
+                out[k] += a[i, k]
+        return out
+
+    return column_sum, cache_key(op, _kernels)

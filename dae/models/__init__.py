@@ -1,0 +1,7 @@
+"""The models of the tutorial, their costs and their noise, as formulas."""
+
+from dae.models.autoencoder import Autoencoder, DenoisingAutoencoder
+from dae.models.costs import cross_entropy
+from dae.models.noise import masking_noise
+
+__all__ = ["Autoencoder", "DenoisingAutoencoder", "cross_entropy", "masking_noise"]

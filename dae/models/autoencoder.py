@@ -1,0 +1,222 @@
+"""The autoencoder of the tutorial, and its denoising kind."""
+
+import copy
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from pytensor.compile.sharedvalue import SharedVariable
+
+from dae.compiler.ops import affine, descend, sigmoid
+from dae.models.costs import cross_entropy
+from dae.models.noise import masking_noise
+from dae.random.streams import RandomStreams
+
+
+class Autoencoder:
+    r"""An autoencoder with tied weights.
+
+    .. math::
+        y = s(x W + b), \qquad z = s(y W' + b'), \qquad W' = W^T
+
+    All methods take and return symbolic expressions: nothing is compiled here.
+
+    Parameters
+    ----------
+    numpy_rng : numpy.random.RandomState
+        Draws the initial weights and, without `theano_rng`, the seed of one.
+    theano_rng : RandomStreams, optional
+        Draws the noise.
+    input : matrix, shape (batch_size, n_visible), optional
+        The minibatch, with values in [0, 1]; by default a new symbolic matrix of dtype floatX.
+    n_visible, n_hidden : int, optional
+        Number of visible and of hidden units; by default those of the parameters that are given,
+        else 784 and 500.
+    W : matrix, shape (n_visible, n_hidden), optional
+    bhid : vector, shape (n_hidden,), optional
+    bvis : vector, shape (n_visible,), optional
+        Shared variables, to share parameters with another model. By default W is drawn from
+        the uniform distribution on :math:`\pm 4 \sqrt{6 / (n_{hidden} + n_{visible})}` (Glorot
+        and Bengio, 2010, for the sigmoid), the biases are zero, and all are of dtype floatX.
+
+    Raises
+    ------
+    ValueError
+        If the given sizes and parameters contradict each other.
+    TypeError
+        If a given parameter is no variable, or has another number of dimensions.
+
+    Attributes
+    ----------
+    x : matrix
+        The input.
+    W, b, b_prime : shared variables
+        The parameters.
+    W_prime : matrix, shape (n_hidden, n_visible)
+        The transpose of W.
+    params : list
+        ``[W, b, b_prime]``.
+    theano_rng : RandomStreams
+
+    Notes
+    -----
+    ``copy.copy`` shares all of these with the copy. ``copy.deepcopy`` gives the copy weights of
+    its own, and streams that go on as those of the original would: the next noise of both is
+    the same. A pickle holds the weights alone, as three arrays; the model that comes out of it
+    has an input of its own, and noise from a seed of the operating system: call
+    ``da.theano_rng.seed`` to choose one.
+    """
+
+    def __init__(
+        self,
+        numpy_rng,
+        theano_rng=None,
+        input=None,
+        n_visible=None,
+        n_hidden=None,
+        W=None,
+        bhid=None,
+        bvis=None,
+    ):
+        floatX = pytensor.config.floatX
+        W_shape, [b_size], [b_prime_size] = (
+            _shape("W", W, 2),
+            _shape("bhid", bhid, 1),
+            _shape("bvis", bvis, 1),
+        )
+        n_visible = _agreed("n_visible", n_visible, W_shape[0], b_prime_size, default=784)
+        n_hidden = _agreed("n_hidden", n_hidden, W_shape[1], b_size, default=500)
+        if theano_rng is None:
+            theano_rng = RandomStreams(numpy_rng.randint(2**30))
+        if W is None:
+            bound = 4 * np.sqrt(6 / (n_hidden + n_visible))
+            W = numpy_rng.uniform(low=-bound, high=bound, size=(n_visible, n_hidden))
+            W = pytensor.shared(W.astype(floatX), name="W", borrow=True)
+        if bhid is None:
+            bhid = pytensor.shared(np.zeros(n_hidden, floatX), name="b", borrow=True)
+        if bvis is None:
+            bvis = pytensor.shared(np.zeros(n_visible, floatX), name="b_prime", borrow=True)
+        if input is None:
+            input = pt.matrix("input")
+        self._assemble(theano_rng, input, W, bhid, bvis)
+        self.n_visible = n_visible
+        self.n_hidden = n_hidden
+
+    def _assemble(self, theano_rng, input, W, b, b_prime):
+        self.theano_rng = theano_rng
+        self.x = input
+        self.W = W
+        self.b = b
+        self.b_prime = b_prime
+        self.W_prime = W.T
+        self.params = [W, b, b_prime]
+
+    def get_corrupted_input(self, input, corruption_level):
+        """Give what is encoded: here the input itself."""
+        return input
+
+    def get_hidden_values(self, input):
+        r"""Encode: :math:`y = s(x W + b)`."""
+        return sigmoid(affine(input, self.W, self.b))
+
+    def get_reconstructed_input(self, hidden):
+        r"""Decode: :math:`z = s(y W' + b')`."""
+        return sigmoid(affine(hidden, self.W_prime, self.b_prime))
+
+    def get_cost_updates(self, corruption_level, learning_rate):
+        r"""Give the cost of a minibatch, and a step of gradient descent.
+
+        .. math:: p \leftarrow p - \eta\, \frac{\partial\, \mathrm{cost}}{\partial p}
+
+        Parameters
+        ----------
+        corruption_level : float or scalar
+            Passed to `get_corrupted_input`.
+        learning_rate : float or scalar
+            The step size :math:`\eta`.
+
+        Returns
+        -------
+        cost : scalar
+            The cross-entropy, summed over the pixels, averaged over the minibatch.
+        updates : dict
+            From each parameter, and from the state of each stream that the cost draws from, to
+            its next value; for `pytensor.function`.
+        """
+        tilde_x = self.get_corrupted_input(self.x, corruption_level)
+        y = self.get_hidden_values(tilde_x)
+        z = self.get_reconstructed_input(y)
+        L = cross_entropy(self.x, z)  # (batch_size,)
+        cost = pt.mean(L)
+
+        gparams = pytensor.grad(cost, self.params)
+        updates = {
+            param: descend(param, pt.cast(learning_rate, param.dtype), gparam)
+            for param, gparam in zip(self.params, gparams, strict=True)
+        }
+        return cost, updates | self.theano_rng.updates(cost)
+
+    def feedforward(self):
+        """Give the reconstruction of the input, without corruption."""
+        return self.get_reconstructed_input(self.get_hidden_values(self.x))
+
+    def __copy__(self):
+        """Return a model that shares parameters, input and streams with this one."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
+    def __deepcopy__(self, memo):
+        """Return a model of the same input, with parameters and streams of its own."""
+        other = copy.copy(self)
+        other._assemble(
+            copy.deepcopy(self.theano_rng, memo), self.x, *copy.deepcopy(self.params, memo)
+        )
+        return other
+
+    def __getstate__(self):
+        """Return (W, b, b_prime) as arrays: what a pickle holds."""
+        return tuple(param.get_value() for param in self.params)
+
+    def __setstate__(self, state):
+        """Build a working model from (W, b, b_prime): with an input and a noise of its own."""
+        W, b, b_prime = (
+            pytensor.shared(value, name=name)
+            for value, name in zip(state, ["W", "b", "b_prime"], strict=True)
+        )
+        self.n_visible, self.n_hidden = state[0].shape
+        self._assemble(RandomStreams(), pt.matrix("input", dtype=W.dtype), W, b, b_prime)
+
+
+class DenoisingAutoencoder(Autoencoder):
+    """An autoencoder that learns to undo noise: a part of its input is hidden.
+
+    From Vincent, Larochelle, Bengio and Manzagol, "Extracting and Composing Robust Features with
+    Denoising Autoencoders", 2008. Everything else is as in `Autoencoder`.
+    """
+
+    def get_corrupted_input(self, input, corruption_level):
+        """Give the input with a part of it, `corruption_level`, set to zero."""
+        return masking_noise(self.theano_rng, input, corruption_level)
+
+
+def _shape(name, param, ndim):
+    """Return the shape of a parameter, as far as it is known; of None, nothing is."""
+    if param is None:
+        return (None,) * ndim
+    if not isinstance(param, pt.TensorVariable) or param.ndim != ndim:
+        raise TypeError(f"{name} is {param!r}; expected a shared variable with {ndim} dimensions")
+    if isinstance(param, SharedVariable):
+        return param.get_value(borrow=True).shape
+    return param.type.shape
+
+
+def _agreed(name, *sizes, default):
+    """Return the size that is given and that parameters have, where it is known."""
+    known = {size for size in sizes if size is not None} or {default}
+    if len(known) > 1:
+        raise ValueError(
+            f"{name} is given as {sizes[0]}, W says {sizes[1]}, and its bias {sizes[2]} "
+            "(None: nothing); expected the same size everywhere"
+        )
+    return known.pop()

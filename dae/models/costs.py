@@ -1,0 +1,39 @@
+"""Costs, as expressions."""
+
+import pytensor.tensor as pt
+
+from dae.compiler import ops
+
+
+def cross_entropy(x, z):
+    r"""Give the cross-entropy of the reconstructions of a minibatch.
+
+    .. math:: L(x, z) = -\sum_k \left[ x_k \log z_k + (1 - x_k) \log(1 - z_k) \right]
+
+    A saturated unit rounds z to 0 or 1, where the formula is infinite. So where z = s(a), as it
+    is in every autoencoder here, L is taken from the pre-activation a, without ever forming z:
+    :math:`-\log s(a) = \log(1 + e^{-a})` gives
+    :math:`L = \sum_k \left[ \log(1 + e^{a_k}) - x_k a_k \right]`. See `CrossEntropy`.
+
+    Parameters
+    ----------
+    x : matrix, shape (batch_size, n_visible)
+        The input, in [0, 1].
+    z : matrix, shape (batch_size, n_visible)
+        The reconstruction, in (0, 1).
+
+    Returns
+    -------
+    vector, shape (batch_size,)
+        In nats.
+    """
+    is_sigmoid = z.owner is not None and (
+        isinstance(z.owner.op, ops.Sigmoid) or z.owner.op == pt.sigmoid
+    )
+    if not is_sigmoid:
+        return -pt.sum(x * pt.log(z) + (1 - x) * pt.log1p(-z), axis=1)
+    [a] = z.owner.inputs
+    if not (x.ndim == a.ndim == 2 and ops.are_alike(x, a)):
+        return pt.sum(pt.softplus(a) - x * a, axis=1)
+    L, _ = ops.cross_entropy(x, a)
+    return L

@@ -1,0 +1,1 @@
+"""Training: settings, the compiled step, the epoch loop, checkpoints and run directories."""

@@ -1,0 +1,81 @@
+"""Kill a real run at random moments: ``python killed_runs.py FOLDER DATA KILLS``.
+
+The command is imported, and its step compiled, only once: each run is a fork of this process.
+All else is the command's own: options, data, locks, signals, files. In the end FOLDER holds the
+run that was killed and one that was not, ``killed`` and ``whole``; what is printed is how many of
+the kills came while a file was being written.
+"""
+
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+from dae.train import main
+from dae.training import experiment
+from dae.training.checkpoints import from_bytes
+
+ENDLESS = 10**6  # epochs
+
+
+def once(function):
+    """Call the function the first time only."""
+    results = []
+
+    def called_once(*args, **kwargs):
+        if not results:
+            results.append(function(*args, **kwargs))
+        return results[0]
+
+    return called_once
+
+
+def start(data, epochs, *where):
+    pid = os.fork()
+    if pid == 0:
+        settings = ["--n-hidden=5", "--floatX=float32", "--checkpoint-every=1", "--quiet"]
+        os._exit(main([f"--data={data}", f"--training-epochs={epochs}", *settings, *where]))
+    return pid
+
+
+def status(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def kill_and_complete(folder, data, n_kills):
+    experiment.build_model = once(experiment.build_model)
+    experiment.compile_train_da = once(experiment.compile_train_da)
+    experiment.save_pictures = lambda *args: None
+    train_epochs, experiment.train_epochs = experiment.train_epochs, lambda *args: None
+    settings = ["--n-hidden=5", "--floatX=float32", "--quiet", f"--output-dir={folder}/compiled"]
+    assert main([f"--data={data}", *settings]) == 0
+    experiment.train_epochs = train_epochs
+
+    killed = folder / "killed"
+    moments = random.Random(1)
+    n_in_writing = 0
+    for _ in range(n_kills):
+        if (killed / "checkpoint.npz").exists() or (killed / "checkpoint.previous.npz").exists():
+            pid = start(data, ENDLESS, f"--resume={killed}")
+        else:  # nothing has been trained
+            shutil.rmtree(killed, ignore_errors=True)
+            pid = start(data, ENDLESS, f"--output-dir={killed}")
+        time.sleep(moments.uniform(0, 0.1))
+        os.kill(pid, signal.SIGKILL)
+        assert status(pid) == -signal.SIGKILL
+        n_in_writing += any(killed.glob("unfinished-*"))
+
+    checkpoint = killed / "checkpoint.npz"
+    if not checkpoint.exists():
+        checkpoint = killed / "checkpoint.previous.npz"
+    epochs = len(from_bytes(checkpoint.read_bytes()).history) + 5
+    assert status(start(data, epochs, f"--resume={killed}")) == 0
+    assert status(start(data, epochs, f"--output-dir={folder / 'whole'}")) == 0
+    print(n_in_writing)
+
+
+if __name__ == "__main__":
+    kill_and_complete(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,139 @@
+import os
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from dae.compiler import _gemm
+
+REGISTERS = [(16, 5), (32, 5), (64, 10)]
+"""Those of SSE and NEON, AVX, AVX-512; LLVM splits what is too wide for this machine."""
+
+TRANSPOSES = [(False, False), (False, True), (True, False), (True, True)]
+
+
+@pytest.fixture(scope="module")
+def products():
+    """One function for each size of registers, dtype and pair of transposes; compiled when used."""
+    functions = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for registers in REGISTERS:
+            patch.setattr(_gemm, "registers", lambda registers=registers: registers)
+            for dtype in ["float32", "float64"]:
+                for transposes in TRANSPOSES:
+                    make = _gemm.add_product.__wrapped__  # without its cache
+                    loops = make(dtype, *transposes).py_func
+                    options = {"fastmath": {"contract"}, "error_model": "numpy"}
+                    functions[registers, dtype, transposes] = numba.njit(**options)(loops)
+    return functions
+
+
+def guarded(values):
+    """Copy a matrix to between NaNs; what reads beyond it gets them."""
+    room = np.full(values.size + 200, np.nan, values.dtype)
+    inside = room[100:-100].reshape(values.shape)
+    inside[:] = values
+    return inside, room
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    m=st.integers(0, 45),
+    n=st.integers(0, 110),
+    k=st.one_of(st.integers(0, 45), st.integers(250, 600)),
+    dtype=st.sampled_from(["float32", "float64"]),
+    transposes=st.sampled_from(TRANSPOSES),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_products(products, m, n, k, dtype, transposes, seed):
+    rng = np.random.default_rng(seed)
+    a, b, c = (rng.normal(size=shape).astype(dtype) for shape in [(m, k), (k, n), (m, n)])
+    alpha = np.array(-0.3, dtype)
+    exact = c + alpha * (a.astype(np.longdouble) @ b)
+    # Every term may be rounded twice, as it is made and as it is added.
+    bound = np.finfo(dtype).eps * (k + 3) * (np.abs(c) + np.abs(alpha) * (np.abs(a) @ np.abs(b)))
+    results = []
+    for registers in REGISTERS:
+        left, _ = guarded(a.T if transposes[0] else a)
+        right, _ = guarded(b.T if transposes[1] else b)
+        result, room = guarded(c)
+        products[registers, dtype, transposes](result, alpha, left, right)
+        assert np.all(np.abs(result - exact) <= bound)
+        assert np.all(np.isnan(np.concatenate([room[:100], room[-100:]])))
+        results.append(result)
+    # The digits do not depend on the size of the registers.
+    assert_array_equal(results[0], results[1])
+    assert_array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("transposes", TRANSPOSES)
+def test_nan_and_infinity_stay_in_their_rows_and_columns(products, transposes):
+    a, b = np.ones((23, 31)), np.ones((31, 37))
+    a[3, 30], a[7, 0], b[11, 36] = np.nan, np.inf, np.nan
+    expected = np.full((23, 37), 31.0)
+    expected[7], expected[3], expected[:, 36] = np.inf, np.nan, np.nan
+    left, right = (
+        np.ascontiguousarray(matrix.T if transposed else matrix)
+        for matrix, transposed in zip((a, b), transposes, strict=True)
+    )
+    for registers in REGISTERS:
+        c = np.zeros((23, 37))
+        products[registers, "float64", transposes](c, np.array(1.0), left, right)
+        assert_array_equal(c, expected)
+
+
+OPAQUE = """
+import ctypes
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba.core.cgutils import intp_t
+from dae.compiler import _gemm
+
+llvm.initialize_native_target()
+llvm.initialize_native_asmprinter()
+for dtype, element in [("float32", ir.FloatType()), ("float64", ir.DoubleType())]:
+    for a_transposed, b_transposed in np.ndindex(2, 2):
+        module = ir.Module()
+        kind = ir.FunctionType(ir.VoidType(), [ir.PointerType()] * 4 + [intp_t] * 3)
+        builder = ir.IRBuilder(ir.Function(module, kind, "product").append_basic_block())
+        *pointers, m, n, k = builder.function.args
+        steps = [n, 0, m if a_transposed else k, k if b_transposed else n]
+        c, alpha, a, b = (
+            _gemm.Matrix(builder, pointer, element, step)
+            for pointer, step in zip(pointers, steps, strict=True)
+        )
+        a, b = a.T if a_transposed else a, b.T if b_transposed else b
+        vector = 16 // _gemm.ITEMSIZES[element]
+        _gemm.write_product(builder, vector, 5, m, n, k, c, alpha, a, b)
+        builder.ret_void()
+        assert "*" not in str(module).replace('asm sideeffect ""', ""), module
+        target = llvm.Target.from_default_triple().create_target_machine()
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), target)
+        address = engine.get_function_address("product")
+        call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, *[ctypes.c_ssize_t] * 3)(address)
+        rng = np.random.default_rng(1)
+        a, b, c = (rng.normal(size=s).astype(dtype) for s in [(7, 11), (11, 21), (7, 21)])
+        expected = c + 0.5 * (a @ b)
+        left, right = (a.T if a_transposed else a).copy(), (b.T if b_transposed else b).copy()
+        alpha = np.array(0.5, dtype)
+        call(*(array.ctypes.data for array in (c, alpha, left, right)), 7, 21, 11)
+        np.testing.assert_allclose(c, expected, rtol=1e-5)
+print("done")
+"""
+
+
+def test_products_through_pointers_that_do_not_tell_their_element():
+    process = subprocess.run(
+        [sys.executable, "-c", OPAQUE],
+        env=os.environ | {"LLVMLITE_ENABLE_IR_LAYER_TYPED_POINTERS": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.stdout == "done\n", process.stderr

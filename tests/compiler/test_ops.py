@@ -1,0 +1,224 @@
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.testing import assert_allclose, assert_array_equal
+from pytensor.gradient import verify_grad
+
+from dae import cross_entropy
+from dae.compiler import ops
+
+MODES = ["NUMBA", "FAST_COMPILE", "CVM"]
+DTYPES = ["float32", "float64"]
+TOLERANCE = {"float32": 1e-6, "float64": 1e-13}
+LIMITS = {"float32": 88, "float64": 708}  # where exp(-a) leaves the normal range
+
+
+@pytest.fixture(scope="module")
+def functions():
+    """Compiled once for each dtype: s(a), L and z - x."""
+    compiled = {}
+    for dtype in DTYPES:
+        x, a = pt.matrix(dtype=dtype), pt.matrix(dtype=dtype)
+        compiled[dtype] = pytensor.function(
+            [x, a], [ops.sigmoid(a), *ops.cross_entropy(x, a)], on_unused_input="ignore"
+        )
+    return compiled
+
+
+def reference(x, a):
+    """Give s(a), L and z - x in long double, where nothing cancels."""
+    x, a = x.astype(np.longdouble), a.astype(np.longdouble)
+    e = np.exp(-np.abs(a))
+    z = np.where(a > 0, 1, e) / (1 + e)
+    terms = np.where(a > 0, a * (1 - x), -a * x) + np.log1p(e)
+    residual = np.where(a > 0, (1 - x) - e * x, e * (1 - x) - x) / (1 + e)
+    return z, terms.sum(axis=1), residual
+
+
+def check(functions, x, a):
+    dtype = a.dtype.name
+    z, L, residual = functions[dtype](x, a)
+    expected_z, expected_L, expected_residual = reference(x, a)
+    # Below the normal range digits get lost in any way of computing.
+    smallest = np.finfo(dtype).tiny
+    options = {"rtol": TOLERANCE[dtype], "atol": 8 * smallest}
+    assert_allclose(z, expected_z.astype(dtype), **options)
+    assert_allclose(L, expected_L.astype(dtype), **options)
+    # Where x and z are about equal, nothing is left but the rounding of the larger of them.
+    scale = np.where(np.isin(x, [0, 1]), np.abs(expected_residual), np.maximum(x, expected_z))
+    assert np.all(np.abs(residual - expected_residual) <= TOLERANCE[dtype] * scale + 8 * smallest)
+
+
+@settings(deadline=None, max_examples=300)
+@given(data=st.data(), dtype=st.sampled_from(DTYPES), shape=st.tuples(*[st.integers(1, 40)] * 2))
+def test_accuracy(functions, data, dtype, shape):
+    width = {"float32": 32, "float64": 64}[dtype]
+    sizes = st.one_of(
+        st.floats(-1000, 1000, width=width),
+        st.floats(-LIMITS[dtype] - 20, 20 - LIMITS[dtype], width=width),
+        st.floats(-1, 1, width=width),
+    )
+    a = data.draw(arrays(dtype, shape, elements=sizes))
+    x = data.draw(arrays(dtype, shape, elements=st.floats(0, 1, width=width)))
+    check(functions, x, a)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("x", [0, 0.5, 1])
+def test_accuracy_over_the_whole_range(functions, dtype, x):
+    limit = LIMITS[dtype] + 50
+    a = np.concatenate([np.linspace(-limit, limit, 100_001), np.geomspace(1e-30, 1, 1000)])
+    a = a.astype(dtype).reshape(-1, 1)
+    check(functions, np.full_like(a, x), a)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_row_of_tiny_terms_keeps_its_digits(functions, dtype):
+    a = np.full((2, 784), -40, dtype)
+    check(functions, np.zeros_like(a), a)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mode", MODES)
+def test_infinity_and_nan_come_out(mode, dtype):
+    x, a = pt.matrix(dtype=dtype), pt.matrix(dtype=dtype)
+    f = pytensor.function([x, a], [ops.sigmoid(a), *ops.cross_entropy(x, a)], mode=mode)
+    a_value = np.array([[np.inf], [-np.inf], [np.nan], [1], [1e30]], dtype)
+    x_value = np.array([[0.5], [0.5], [0.5], [np.nan], [0.5]], dtype)
+    z, L, residual = f(x_value, a_value)
+    assert_array_equal(z[:3], [[1], [0], [np.nan]])
+    assert_array_equal(L, np.array([np.inf, np.inf, np.nan, np.nan, 5e29], dtype))
+    assert_array_equal(residual[:4], [[0.5], [-0.5], [np.nan], [np.nan]])
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (7, 13)])
+@pytest.mark.parametrize("mode", MODES)
+def test_shapes(mode, shape):
+    x, a = np.random.default_rng(0).uniform(size=(2, *shape))
+    x_var, a_var = pt.dmatrix(), pt.dmatrix()
+    outputs = [ops.sigmoid(a_var), *ops.cross_entropy(x_var, a_var)]
+    f = pytensor.function([x_var, a_var], [*outputs, *(v.shape for v in outputs)], mode=mode)
+    *values, z_shape, L_shape, residual_shape = f(x, a)
+    for value, expected in zip(values, reference(x, a), strict=True):
+        assert_allclose(value, expected.astype(float), rtol=1e-13)
+    assert_array_equal(z_shape, shape)
+    assert_array_equal(L_shape, shape[:1])
+    assert_array_equal(residual_shape, shape)
+
+
+def test_sigmoid_of_any_number_of_dimensions():
+    for ndim in range(4):
+        a = np.linspace(-3, 3, 2**ndim).reshape((2,) * ndim)
+        variable = pt.tensor(dtype="float64", shape=(None,) * ndim)
+        actual = pytensor.function([variable], ops.sigmoid(variable))(a)
+        assert_allclose(actual, 1 / (1 + np.exp(-a)), rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("sizes", [(3, 5, 4), (1, 1, 1), (0, 5, 4), (3, 0, 4), (3, 5, 0)])
+def test_products_of_transposes(mode, dtype, sizes):
+    m, k, n = sizes
+    rng = np.random.default_rng(1)
+    a, b, c = (rng.normal(size=shape).astype(dtype) for shape in [(m, k), (k, n), (m, n)])
+    A, B, C = (pt.matrix(dtype=dtype) for _ in range(3))
+    bias = rng.normal(size=n).astype(dtype)
+    bias_var = pt.vector(dtype=dtype)
+    for a_t, b_t in [(False, False), (False, True), (True, False), (True, True)]:
+        left, right = np.ascontiguousarray(a.T if a_t else a), b.T.copy() if b_t else b
+        gemm = ops.Gemm(a_t, b_t)
+        product = gemm(0, 1, A, B)
+        outputs = [
+            gemm(bias_var, 2.5, A, B),
+            ops.descend(C, pt.constant(0.5, dtype=dtype), product + C + product),
+            product.shape,
+        ]
+        f = pytensor.function([A, B, C, bias_var], outputs, mode=mode)
+        before = c.copy()
+        row, descent, shape = f(left, right, c, bias)
+        assert row.dtype == descent.dtype == dtype
+        assert_allclose(row, bias + 2.5 * (a @ b), rtol=1e-5, atol=1e-5)
+        assert_allclose(descent, c - 0.5 * (2 * (a @ b) + c), rtol=1e-5, atol=1e-5)
+        assert_array_equal(shape, (m, n))
+        assert_array_equal(c, before)
+    f = pytensor.function([A], ops.column_sum(A), mode=mode)
+    assert_allclose(f(a), a.sum(axis=0), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_descent_takes_the_memory_of_the_parameter(mode):
+    A, B = pt.fmatrix(), pt.fmatrix()
+    W = pytensor.shared(np.ones((30, 20), "float32"))
+    update = ops.descend(W, pt.constant(0.5, dtype="float32"), ops.Gemm()(0, 1, A, B))
+    f = pytensor.function([A, B], [], updates={W: update}, mode=mode)
+    before = W.get_value(borrow=True)
+    f(np.ones((30, 7), "float32"), np.ones((7, 20), "float32"))
+    assert_array_equal(W.get_value(), np.full((30, 20), 1 - 0.5 * 7))
+    if mode != "FAST_COMPILE":
+        assert W.get_value(borrow=True) is before
+
+
+def test_operands_that_are_not_contiguous():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=(6, 8)), rng.normal(size=(4, 10))
+    A, B = pt.dmatrix(), pt.dmatrix()
+    f = pytensor.function(
+        [A, B], [ops.Gemm()(0, 1, A[::2, ::2], B[:, ::-1]), ops.sigmoid(A[:, 1::3].T)]
+    )
+    product, z = f(a, b)
+    assert_allclose(product, a[::2, ::2] @ b[:, ::-1])
+    assert_allclose(z, 1 / (1 + np.exp(-a[:, 1::3].T)))
+    assert_allclose(f(np.asfortranarray(a), b)[0], product)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_shapes_that_do_not_fit_are_refused(mode):
+    A, B, C = pt.dmatrix(), pt.dmatrix(), pt.dmatrix()
+    product = ops.Gemm()(0, 1, A, B)
+    with pytest.raises(ValueError, match=r"not fit|not aligned"):
+        pytensor.function([A, B], product, mode=mode)(np.ones((2, 3)), np.ones((4, 5)))
+    descent = pytensor.function([A, B, C], ops.descend(C, 1.0, product), mode=mode)
+    with pytest.raises(ValueError, match=r"another shape|could not be broadcast"):
+        descent(np.ones((2, 3)), np.ones((3, 4)), np.ones((3, 4)))
+    cost = pytensor.function([A, B], ops.cross_entropy(A, B), mode=mode)
+    with pytest.raises(ValueError, match="differ"):
+        cost(np.ones((2, 3)), np.ones((1, 3)))
+
+
+def test_other_types_take_the_plain_expressions():
+    x, W, b = pt.lmatrix(), pt.fmatrix(), pt.dvector()
+    x_value, W_value, b_value = np.eye(2, dtype=int), np.ones((2, 3), "float32"), np.arange(3.0)
+    z = ops.sigmoid(ops.affine(x, W, b))
+    L = cross_entropy(x, ops.sigmoid(pt.cast(x, "int8")))
+    values = pytensor.function([x, W, b], [z, L], mode="FAST_COMPILE")(x_value, W_value, b_value)
+    assert_allclose(values[0], 1 / (1 + np.exp(-(1 + b_value + 0 * W_value))))
+    assert_allclose(values[1], np.log1p(np.exp(-1)) + np.log(2), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("expression", "shapes"),
+    [
+        (lambda a: ops.sigmoid(a), [(3, 4)]),
+        (lambda x, a: ops.cross_entropy(x, a)[0], [(3, 4), (3, 4)]),
+        (lambda x, a: ops.cross_entropy(x, a)[1], [(3, 4), (3, 4)]),
+        (lambda a: ops.column_sum(a), [(3, 4)]),
+        (lambda x, W, b: ops.affine(x, W, b), [(3, 4), (4, 2), (2,)]),
+        (lambda x, W, b: ops.affine(x, W.T, b), [(3, 4), (2, 4), (2,)]),
+        (lambda c, k, a, b: ops.Gemm(True, False)(c, k, a, b), [(), (), (4, 3), (4, 2)]),
+        (lambda c, k, a, b: ops.Gemm(True, True)(c, k, a, b), [(3, 2), (), (4, 3), (2, 4)]),
+    ],
+)
+def test_gradients_to_the_second_order(expression, shapes):
+    rng = np.random.default_rng(2)
+    points = [rng.uniform(0.1, 0.9, shape) for shape in shapes]
+    verify_grad(expression, points, rng=rng, mode="FAST_COMPILE")
+
+    def gradients(*variables):
+        cost = pt.sum(pt.sqr(expression(*variables)))
+        return pt.concatenate([g.ravel() for g in pytensor.grad(cost, list(variables))])
+
+    verify_grad(gradients, points, rng=rng, mode="FAST_COMPILE")
