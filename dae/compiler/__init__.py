@@ -1,1 +1,5 @@
-"""What makes plain formulas fast: ops, and their inner loops."""
+"""What makes plain formulas fast: rewrites, the ops they put in, and their inner loops."""
+
+from dae.compiler import rewrites
+
+__all__ = ["rewrites"]

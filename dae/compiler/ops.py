@@ -7,7 +7,6 @@ where PyTensor does not compile, else by the loops of `kernels` and `gemm`.
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile.mode import optdb
-from pytensor.gradient import DisconnectedType
 from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 from pytensor.graph.rewriting.basic import in2out, node_rewriter
@@ -19,7 +18,8 @@ from dae.compiler import _gemm, _kernels
 VERSION = 1
 """See `dae._machine_code.cache_key`."""
 
-TRANSPOSE = pt.matrix().T.owner.op
+DTYPES = ("float32", "float64")
+"""What the loops are written for."""
 
 
 def checked(name, *variables, ndim=None):
@@ -40,7 +40,7 @@ def checked(name, *variables, ndim=None):
     """
     variables = [pt.as_tensor(variable) for variable in variables]
     given = ", ".join(f"{variable.dtype} with {variable.ndim} dimensions" for variable in variables)
-    if not are_alike(*variables):
+    if {variable.dtype for variable in variables} not in ({dtype} for dtype in DTYPES):
         raise TypeError(f"{name} takes float32 or float64, all of one type; given: {given}")
     if ndim is not None and any(variable.ndim != ndim for variable in variables):
         raise TypeError(f"{name} takes tensors with {ndim} dimensions; given: {given}")
@@ -63,14 +63,7 @@ class Sigmoid(Op):
         e = np.exp(-np.abs(a))
         output_storage[0][0] = np.asarray(np.where(a < 0, e, 1) / (1 + e), a.dtype)
 
-    def infer_shape(self, *args):
-        """Give the shape of the argument."""
-        return args[-1]
 
-    def pullback(self, inputs, outputs, cotangents):
-        r"""Give :math:`s' = s (1 - s)`."""
-        [y], [g] = outputs, cotangents
-        return [g * y * (1 - y)]
 
 
 class CrossEntropy(Op):
@@ -100,26 +93,8 @@ class CrossEntropy(Op):
         output_storage[0][0] = np.sum(terms, axis=1)
         output_storage[1][0] = np.where(a > 0, x_lack - z_lack, z_lack - x_lack)
 
-    def infer_shape(self, *args):
-        """Give the number of rows, and the shape of the arguments."""
-        [_, shape] = args[-1]
-        return [shape[:1], shape]
 
-    def connection_pattern(self, node):
-        """Both results depend on both arguments."""
-        return [[True, True], [True, True]]
 
-    def pullback(self, inputs, outputs, cotangents):
-        r"""Give :math:`\partial L / \partial a = z - x`, :math:`\partial L / \partial x = -a`."""
-        x, a = inputs
-        _, residual = outputs
-        g_L, g_residual = cotangents
-        g_x, g_a = pt.zeros_like(x), pt.zeros_like(a)
-        if not isinstance(g_L.type, DisconnectedType):
-            g_x, g_a = -g_L[:, None] * a, g_L[:, None] * residual
-        if not isinstance(g_residual.type, DisconnectedType):
-            g_x, g_a = g_x - g_residual, g_a + g_residual * sigmoid(a) * sigmoid(-a)
-        return [g_x, g_a]
 
 
 class Gemm(Op):
@@ -177,21 +152,7 @@ class Gemm(Op):
         in_place = self.inplace and c.flags.carray
         output_storage[0][0] = np.add(c, alpha * product, out=c if in_place else None)
 
-    def infer_shape(self, *args):
-        """Give the rows of a and the columns of b."""
-        *_, a, b = args[-1]
-        return [(a[self.a_transposed], b[not self.b_transposed])]
 
-    def pullback(self, inputs, outputs, cotangents):
-        """Give sums of the cotangent, and its products with the other matrix."""
-        c, alpha, a, b = inputs
-        [g] = cotangents
-        a_t, b_t = self.a_transposed, self.b_transposed
-        g_c = [pt.sum, column_sum, lambda g: g][c.ndim](g)
-        g_alpha = pt.sum(g * Gemm(a_t, b_t)(0, 1, a, b))
-        g_a = Gemm(b_t, True)(0, alpha, b, g) if a_t else Gemm(False, not b_t)(0, alpha, g, b)
-        g_b = Gemm(True, a_t)(0, alpha, g, a) if b_t else Gemm(not a_t, False)(0, alpha, a, g)
-        return [g_c, g_alpha, g_a, g_b]
 
 
 class ColumnSum(Op):
@@ -208,73 +169,12 @@ class ColumnSum(Op):
         """Compute it in NumPy."""
         output_storage[0][0] = np.sum(inputs[0], axis=0)
 
-    def infer_shape(self, *args):
-        """Give the number of columns."""
-        return [args[-1][0][1:]]
-
-    def pullback(self, inputs, outputs, cotangents):
-        """Give the cotangent to every row."""
-        [a], [g] = inputs, cotangents
-        return [pt.zeros_like(a) + g]
 
 
+
+sigmoid = Sigmoid()
 cross_entropy = CrossEntropy()
 column_sum = ColumnSum()
-
-
-def are_alike(*variables):
-    """Tell whether the ops here can take the variables: all of one floating-point dtype."""
-    return {variable.dtype for variable in variables} in ({"float32"}, {"float64"})
-
-
-def sigmoid(a):
-    r"""Give the logistic function, :math:`s(a) = 1 / (1 + e^{-a})`, of a tensor."""
-    return Sigmoid()(a) if are_alike(a) else pt.sigmoid(a)
-
-
-def affine(x, W, b):
-    """Give x W + b.
-
-    Parameters
-    ----------
-    x : matrix, shape (n, n_in)
-    W : matrix, shape (n_in, n_out)
-        If it is a transpose, such as ``V.T``, that is not copied.
-    b : vector, shape (n_out,)
-    """
-    if not (x.ndim == W.ndim == 2 and b.ndim == 1 and are_alike(x, W, b)):
-        return pt.dot(x, W) + b
-    is_transpose = W.owner is not None and W.owner.op == TRANSPOSE
-    return Gemm(b_transposed=is_transpose)(b, 1, x, W.owner.inputs[0] if is_transpose else W)
-
-
-def descend(param, learning_rate, gparam):
-    r"""Give :math:`p - \eta\, g`, where g is a sum, with a `Gemm` for every product in it.
-
-    It adds to the parameter's own memory what else would take passes over memory of its own.
-
-    Parameters
-    ----------
-    param, gparam : tensor
-    learning_rate : scalar
-        All are of one dtype.
-    """
-    is_sum = gparam.owner is not None and gparam.owner.op == pt.add
-    for term in gparam.owner.inputs if is_sum else [gparam]:
-        if is_product(term):
-            _, alpha, a, b = term.owner.inputs
-            param = term.owner.op(param, -learning_rate * alpha, a, b)
-        else:
-            param = param - learning_rate * term
-    return param
-
-
-def is_product(term):
-    """Tell whether an expression is that of a `Gemm` to which nothing else is added."""
-    if term.owner is None or not isinstance(term.owner.op, Gemm):
-        return False
-    c = term.owner.inputs[0]
-    return c.ndim == 0 and getattr(c, "data", None) == 0
 
 
 @node_rewriter([Gemm])
@@ -285,7 +185,9 @@ def gemm_inplace(fgraph, node):
     return [Gemm(node.op.a_transposed, node.op.b_transposed, inplace=True)(*node.inputs)]
 
 
-optdb.register("dae_gemm_inplace", in2out(gemm_inplace), "fast_run", "inplace", position=70)
+optdb.register(
+    "dae_gemm_inplace", in2out(gemm_inplace), "fast_run", "inplace", "dae", position=70
+)
 
 
 @register_funcify_and_cache_key(Sigmoid)

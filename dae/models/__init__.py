@@ -1,5 +1,6 @@
 """The models of the tutorial, their costs and their noise, as formulas."""
 
+import dae.compiler  # noqa: F401
 from dae.models.autoencoder import Autoencoder, DenoisingAutoencoder
 from dae.models.costs import cross_entropy
 from dae.models.noise import masking_noise

@@ -7,7 +7,6 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
 
-from dae.compiler.ops import affine, descend, sigmoid
 from dae.models.costs import cross_entropy
 from dae.models.noise import masking_noise
 from dae.random.streams import RandomStreams
@@ -117,11 +116,11 @@ class Autoencoder:
 
     def get_hidden_values(self, input):
         r"""Encode: :math:`y = s(x W + b)`."""
-        return sigmoid(affine(input, self.W, self.b))
+        return pt.sigmoid(pt.dot(input, self.W) + self.b)
 
     def get_reconstructed_input(self, hidden):
         r"""Decode: :math:`z = s(y W' + b')`."""
-        return sigmoid(affine(hidden, self.W_prime, self.b_prime))
+        return pt.sigmoid(pt.dot(hidden, self.W_prime) + self.b_prime)
 
     def get_cost_updates(self, corruption_level, learning_rate):
         r"""Give the cost of a minibatch, and a step of gradient descent.
@@ -151,7 +150,7 @@ class Autoencoder:
 
         gparams = pytensor.grad(cost, self.params)
         updates = {
-            param: descend(param, pt.cast(learning_rate, param.dtype), gparam)
+            param: param - pt.cast(learning_rate, param.dtype) * gparam
             for param, gparam in zip(self.params, gparams, strict=True)
         }
         return cost, updates | self.theano_rng.updates(cost)

@@ -1,0 +1,332 @@
+r"""Rewrites that put the ops of `ops` where plain formulas ask for them.
+
+They look at a graph after PyTensor has made its formulas canonical and stable, and before it
+fuses elementwise ones. The cost of an autoencoder is then a sum of
+
+.. math:: -x\, \mathrm{softplus}(-a) - (1 - x)\, \mathrm{softplus}(a),
+
+and its gradient by :math:`a` is :math:`-x (1 - z) / n - (-(1 - x) z) / n`, where :math:`z = s(a)`.
+Such expressions are compared as polynomials (see `_polynomials`), so that neither the order of
+factors matters nor what is multiplied out. What is not recognised with certainty is left alone.
+"""
+
+import pytensor.tensor as pt
+from pytensor.compile.mode import optdb
+from pytensor.graph.rewriting.basic import GraphRewriter, MergeOptimizer, in2out, node_rewriter
+from pytensor.graph.rewriting.db import RewriteDatabaseQuery
+from pytensor.scalar import basic as scalar
+from pytensor.scalar import math as scalar_math
+from pytensor.tensor.elemwise import DimShuffle, Elemwise
+from pytensor.tensor.math import Dot, Sum
+from pytensor.tensor.type import TensorType
+
+from dae.compiler import ops
+from dae.compiler._polynomials import (
+    Polynomials,
+    Sigmoid,
+    Softplus,
+    add,
+    atom,
+    collect,
+    constant,
+    is_monomial,
+    keeps_digits,
+    multiply,
+    negative,
+    number,
+    reciprocal,
+    scalar_op,
+)
+
+TRANSPOSE = pt.matrix().T.owner.op
+
+
+def is_float_matrix(variable):
+    """Return whether a variable is a matrix of a dtype that the ops have loops for."""
+    is_tensor = isinstance(variable.type, TensorType)
+    return is_tensor and variable.type.ndim == 2 and variable.type.dtype in ops.DTYPES
+
+
+def is_like(variable, other):
+    """Return whether two variables have one dtype, and a length of 1 in the same dimensions."""
+    return (
+        variable.type.dtype == other.type.dtype
+        and variable.type.broadcastable == other.type.broadcastable
+    )
+
+
+def expression(monomial, dtype):
+    """Return a polynomial of one term as an expression."""
+    [(factors, coefficient)] = monomial.items()
+    result = pt.constant(float(coefficient), dtype=dtype)
+    # Numbers first: their products are cheap.
+    for factor, power in sorted(factors, key=lambda item: item[0].type.ndim):
+        for _ in range(abs(power)):
+            result = times(result, factor) if power > 0 else result / factor
+    return result
+
+
+def times(scale, variable):
+    """Return a product, which costs nothing where the scale is a constant 1."""
+    return variable if constant(scale) == 1 else scale * variable
+
+
+class CrossEntropyRewriter(GraphRewriter):
+    r"""Put a `CrossEntropy` where its results are computed.
+
+    The first is a sum over rows of :math:`c\,(\mathrm{softplus}(a) - x a)`, the second anything
+    elementwise that equals :math:`c\,(s(a) - x)`, with the x and a of such a sum.
+    """
+
+    def apply(self, fgraph):
+        """Rewrite a graph."""
+        nodes = fgraph.toposort()
+        functions = scalar_math.Softplus | scalar_math.Sigmoid
+        arguments = {n.inputs[0] for n in nodes if isinstance(scalar_op(n.outputs[0]), functions)}
+        polynomials = Polynomials(atoms=arguments)
+        for variable in filter(is_float_matrix, fgraph.variables):
+            polynomials(variable)
+        replacements, found = [], {}
+        for node in nodes:
+            if isinstance(node.op, Sum) and node.op.axis in (None, (0, 1), (1,)):
+                match = match_cost(node.inputs[0], polynomials)
+                if match is not None:
+                    c, x, a = match
+                    L, found[x, a] = ops.cross_entropy(x, a)
+                    cost = L if node.op.axis == (1,) else pt.sum(L)
+                    replacements.append((node.outputs[0], times(expression(c, cost.dtype), cost)))
+        # From the outputs down: where a whole is replaced, its parts are gone.
+        for node in reversed(nodes):
+            for (x, a), residual in found.items():
+                c = match_residual(node.outputs[0], x, a, polynomials)
+                if c is not None:
+                    replacements.append((node.outputs[0], times(expression(c, residual.dtype), residual)))
+                    break
+        fgraph.replace_all(replacements, reason="dae_cross_entropy", import_missing=True)
+
+
+def match_cost(terms, polynomials):
+    r"""Recognise :math:`c\,(\mathrm{softplus}(a) - x a)`.
+
+    Parameters
+    ----------
+    terms : variable
+        What is summed.
+    polynomials : Polynomials
+        Those of all matrices that x may be.
+
+    Returns
+    -------
+    (c, x, a) or None
+        A polynomial of one term, without dimensions, and two variables like `terms`.
+    """
+    if not is_float_matrix(terms):
+        return None
+    polynomial = polynomials(terms)
+    factors = {factor for monomial in polynomial for factor, _ in monomial}
+    softpluses = [factor for factor in factors if isinstance(factor, Softplus)]
+    if len(softpluses) != 1:
+        return None
+    [a] = softpluses[0]
+    c, rest = collect(polynomial, Softplus(a))
+    minus_c_x, rest = collect(rest, a)
+    if rest or not is_monomial(c, ndim=0) or not is_like(terms, a):
+        return None
+    x_polynomial = multiply(negative(minus_c_x), reciprocal(c))
+    return next(((c, x, a) for x in polynomials.variables(x_polynomial) if is_like(x, a)), None)
+
+
+def match_residual(variable, x, a, polynomials):
+    r"""Recognise :math:`c\,(s(a) - x)`; return c, a polynomial of one term, or None."""
+    if not is_float_matrix(variable) or not is_like(variable, a):
+        return None
+    c, rest = collect(polynomials(variable), Sigmoid(a))
+    is_residual = is_monomial(c) and not add(rest, multiply(c, polynomials(x)))
+    return c if is_residual else None
+
+
+class ProductRewriter(GraphRewriter):
+    """Put a `Gemm` where a matrix product is computed, with what is added to it.
+
+    A sum of products, each with a factor without dimensions, is added up in the memory of one
+    result, and starts from what else there is in the sum: a row, or a matrix.
+    """
+
+    def apply(self, fgraph):
+        """Rewrite a graph."""
+        # From the outputs down: where a whole is replaced, its parts are gone.
+        for node in reversed(fgraph.toposort()):
+            if node in fgraph.apply_nodes and is_float_matrix(node.outputs[0]):
+                result = add_up(fgraph, node.outputs[0])
+                if result is not None:
+                    pair = node.outputs[0], result
+                    fgraph.replace(*pair, reason="dae_products", import_missing=True)
+
+
+def add_up(fgraph, variable):
+    """Return a sum with matrix products in it as an expression in `Gemm`; None for others."""
+    products, others = [], []
+    for scale, term in summands(fgraph, variable, number(1)):
+        if is_product(term) and (term is variable or has_one_client(fgraph, term)):
+            products.append((expression(scale, term.dtype), term))
+        else:
+            others.append(times(expression(scale, term.dtype), term))
+    if not products:
+        return None
+    total = start_of_sum(others, variable, is_worth_a_pass=len(products) > 1)
+    if total is None:
+        return None
+    for alpha, term in products:
+        (a, a_transposed), (b, b_transposed) = map(untransposed, term.owner.inputs)
+        total = ops.Gemm(a_transposed, b_transposed)(total, alpha, a, b)
+    return total
+
+
+def summands(fgraph, variable, scale, is_whole=True):
+    """Return the terms that a variable is the sum of, down to matrix products.
+
+    Parameters
+    ----------
+    fgraph : FunctionGraph
+    variable : matrix
+    scale : dict
+        What it is multiplied by: a polynomial of one term, without dimensions.
+    is_whole : bool, default=True
+        Whether nothing is lost if the variable is not computed by itself.
+
+    Returns
+    -------
+    list of (dict, variable)
+        Each term and what it is multiplied by; the variable itself if there is no product in it.
+    """
+    itself = [(scale, variable)]
+    if not is_whole and not has_one_client(fgraph, variable):
+        return itself
+    op = scalar_op(variable)
+    if op is None or not keeps_digits(variable):
+        return itself
+    inputs = variable.owner.inputs
+    match op:
+        case scalar.Add():
+            parts = [(scale, v) for v in inputs]
+        case scalar.Sub():
+            parts = [(scale, inputs[0]), (negative(scale), inputs[1])]
+        case scalar.Neg():
+            parts = [(negative(scale), inputs[0])]
+        case scalar.Mul():
+            parts = [(scale, v) for v in inputs if not is_number(v)]
+            if len(parts) != 1:
+                return itself
+            for v in filter(is_number, inputs):
+                parts = [(multiply(parts[0][0], as_factor(v)), parts[0][1])]
+        case scalar.TrueDiv() if is_number(inputs[1]):
+            parts = [(multiply(scale, reciprocal(as_factor(inputs[1]))), inputs[0])]
+        case _:
+            return itself
+    terms = [term for factor, v in parts for term in summands(fgraph, v, factor, is_whole=False)]
+    return terms if any(is_product(term) for _, term in terms) else itself
+
+
+def start_of_sum(others, variable, is_worth_a_pass):
+    """Return what a `Gemm` can add products to.
+
+    Parameters
+    ----------
+    others : list of variable
+        What there is in a sum beside products.
+    variable : matrix
+        The sum.
+    is_worth_a_pass : bool
+        Whether to compute a matrix for it, which PyTensor would fuse with other computations.
+
+    Returns
+    -------
+    variable or number or None
+        None if there is nothing that a `Gemm` can add to, or should.
+    """
+    if not others:
+        return 0
+    rest = others[0] if len(others) == 1 else pt.add(*others)
+    if rest.type.broadcastable == (True, False) and not variable.type.broadcastable[0]:
+        is_vector = isinstance(rest.owner and rest.owner.op, DimShuffle)
+        [vector] = rest.owner.inputs if is_vector else [rest]
+        return vector if vector.type.ndim == 1 else rest.dimshuffle(1)
+    if is_like(rest, variable) and (is_worth_a_pass or scalar_op(rest) is None):
+        return rest
+    return None
+
+
+def has_one_client(fgraph, variable):
+    """Return whether a variable is used in one place only."""
+    return len(fgraph.clients[variable]) == 1
+
+
+def is_product(variable):
+    """Return whether a variable is the product of two matrices that the ops can compute with."""
+    return (
+        variable.owner is not None
+        and isinstance(variable.owner.op, Dot)
+        and all(is_float_matrix(v) and v.dtype == variable.dtype for v in variable.owner.inputs)
+    )
+
+
+def is_number(variable):
+    """Return whether a variable has but one element, whatever its number of dimensions."""
+    return all(variable.type.broadcastable)
+
+
+def as_factor(variable):
+    """Return a variable of one element as a polynomial of one term."""
+    value = constant(variable)
+    if value is not None:
+        return number(value)
+    if variable.type.ndim == 0:
+        return atom(variable)
+    is_expanded = isinstance(variable.owner and variable.owner.op, DimShuffle)
+    [inner] = variable.owner.inputs if is_expanded else [variable]
+    return atom(inner if inner.type.ndim == 0 else variable.dimshuffle())
+
+
+def untransposed(variable):
+    """Return a matrix, and whether the variable is its transpose."""
+    if variable.owner is not None and variable.owner.op == TRANSPOSE:
+        return variable.owner.inputs[0], True
+    return variable, False
+
+
+@node_rewriter([Elemwise])
+def use_fast_sigmoid(fgraph, node):
+    """Compute the logistic function in vector instructions."""
+    [a] = node.inputs[:1]
+    is_sigmoid = isinstance(node.op.scalar_op, scalar_math.Sigmoid)
+    return [ops.sigmoid(a)] if is_sigmoid and a.type.ndim and a.type.dtype in ops.DTYPES else None
+
+
+@node_rewriter([Sum])
+def use_column_sum(fgraph, node):
+    """Add up columns along the rows."""
+    [a] = node.inputs
+    return [ops.column_sum(a)] if node.op.axis == (0,) and is_float_matrix(a) else None
+
+
+class StabilityRewriter(GraphRewriter):
+    """Give functions with logarithms in them PyTensor's own stability in FAST_COMPILE as well.
+
+    That mode leaves out the rewrites that keep all others from computing log 0 for a saturated
+    unit, and 0 / 0 for its gradient.
+    """
+
+    def apply(self, fgraph):
+        """Rewrite a graph."""
+        logarithms = scalar.Log | scalar.Log1p
+        if any(isinstance(scalar_op(node.outputs[0]), logarithms) for node in fgraph.apply_nodes):
+            for name in ("canonicalize", "stabilize", "specialize"):
+                optdb[name].query(RewriteDatabaseQuery(include=["fast_run"])).rewrite(fgraph)
+
+
+optdb.register("dae_stability", StabilityRewriter(), "fast_compile", "dae", position=1.4)
+optdb.register("dae_merge", MergeOptimizer(), "numba", "dae", position=47)
+optdb.register("dae_cross_entropy", CrossEntropyRewriter(), "numba", "dae", position=47.1)
+optdb.register("dae_products", ProductRewriter(), "numba", "dae", position=47.2)
+optdb.register("dae_sigmoid", in2out(use_fast_sigmoid), "numba", "dae", position=47.3)
+optdb.register("dae_column_sum", in2out(use_column_sum), "numba", "dae", position=47.3)
