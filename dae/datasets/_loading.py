@@ -11,7 +11,7 @@ from dae.datasets._errors import DataError, as_data_error
 from dae.datasets._idx import read_idx
 from dae.datasets._image_folder import read_image_folder
 from dae.datasets._npy import read_npy, read_npz
-from dae.datasets._pickle import read_pickle
+from dae.datasets._pkl import read_pickle
 
 PARTS = ("train", "valid", "test")
 
