@@ -49,6 +49,20 @@ def test_the_file_before_can_be_kept_under_another_name(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["file.txt", "previous.txt"]
 
 
+def test_content_is_on_the_disk_before_the_name_and_the_name_before_it_goes_on(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "file.txt"
+    synced = []
+
+    def fsync(descriptor):
+        synced.append((os.path.samestat(os.fstat(descriptor), tmp_path.stat()), path.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write(path, "new")
+    assert synced == [(False, False), (True, True)]
+
+
 def test_many_can_write_the_same_file_at_once(tmp_path):
     path = tmp_path / "file.txt"
     start = threading.Barrier(8)
