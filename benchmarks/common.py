@@ -1,4 +1,4 @@
-"""What the benchmarks share: threads, a description of the machine, tables, results."""
+"""Functions of all benchmarks: threads, a description of the machine, tables, results."""
 
 import argparse
 import json
@@ -13,9 +13,14 @@ PACKAGES = ("pytensor", "numpy", "scipy", "numba", "llvmlite", "torch", "jax", "
 
 
 def limit_threads(threads):
-    """Set how many threads the matrix products of processes started from now on may use.
+    """Set the number of threads of matrix products, by environment variables.
 
-    NumPy's and SciPy's BLAS, PyTorch and XLA read these variables when they are imported.
+    NumPy's and SciPy's BLAS, PyTorch and XLA read them when they are imported, so they hold for
+    processes started later, and for what has not been imported yet.
+
+    Parameters
+    ----------
+    threads : int
     """
     for name in ("OPENBLAS", "MKL", "OMP", "BLIS", "VECLIB", "NUMBA"):
         os.environ[f"{name}_NUM_THREADS"] = str(threads)
@@ -24,11 +29,11 @@ def limit_threads(threads):
 
 
 def describe_machine():
-    """Tell what the measurements depend on.
+    """Return what the measurements depend on.
 
     Returns
     -------
-    dict
+    dict from str to str, number, tuple or dict
         Processor, number of cores, load of the machine so far, operating system, and the versions
         of Python, of the packages and of NumPy's and SciPy's BLAS.
     """
@@ -58,12 +63,37 @@ def describe_machine():
 
 
 def megabytes(usage):
-    """Give the peak memory of a process, whatever it was used for, from its `resource` usage."""
+    """Return the peak memory of a process.
+
+    Parameters
+    ----------
+    usage : resource.struct_rusage
+        What `resource.getrusage` or `os.wait4` returned about it.
+
+    Returns
+    -------
+    float
+        The largest resident set, in units of 2**20 bytes.
+    """
     return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def new_file(text):
-    """Parse the path of a file that does not exist yet."""
+    """Parse a command-line argument: the path of a file that does not exist yet.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If there is such a file, or no directory for it.
+    """
     path = Path(text)
     if path.exists():
         raise argparse.ArgumentTypeError(f"{text} exists; give another name or move it away")
@@ -73,32 +103,75 @@ def new_file(text):
 
 
 def positive_int(text):
-    """Parse a whole number above 0."""
+    """Parse a command-line argument: a whole number above 0.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is something else.
+    """
     if not re.fullmatch(r"0*[1-9]\d{0,8}", text, re.ASCII):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
 def write_json(path, results):
-    """Write results to a new file."""
+    """Write results as JSON to a new file.
+
+    Parameters
+    ----------
+    path : Path
+    results : dict
+        Anything that JSON can hold.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists.
+    """
     with path.open("x") as file:
         json.dump(results, file, indent=1)
         file.write("\n")
 
 
 def say(line):
-    """Show progress."""
+    """Print a line about the progress to standard error.
+
+    Parameters
+    ----------
+    line : str
+    """
     print(line, file=sys.stderr, flush=True)
 
 
 def print_machine(machine):
-    """Print what `describe_machine` gave."""
+    """Print the description of a machine.
+
+    Parameters
+    ----------
+    machine : dict
+        The result of `describe_machine`.
+    """
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     print(f"{machine['processor']}, {machine['cores']} cores; {versions}\n")
 
 
 def print_table(header, rows):
-    """Print a Markdown table."""
+    """Print a table in Markdown.
+
+    Parameters
+    ----------
+    header : sequence of str
+    rows : sequence of sequence of str
+    """
     for cells in (header, ["---"] * len(header), *rows):
         print(f"| {' | '.join(cells)} |")
     print()

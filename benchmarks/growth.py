@@ -3,11 +3,11 @@
     python benchmarks/growth.py
 
 A denoising autoencoder is trained with 20 images in a minibatch, 100 hidden units and 5,000
-images, and then with one of these numbers changed. The images are those of mini MNIST, repeated
-or cut off: what they show makes no difference here. Every training runs in a process of its own.
-Its time is that of an epoch by the number of images, the median of at least three epochs and
-`SECONDS`; its memory is the most that the process ever held, Python, the libraries and the data
-included. The machine code is compiled before, since that takes memory, too.
+images, then with one of these numbers changed. The images are those of mini MNIST, repeated or cut
+off, since what they show makes no difference here. Every training runs in a process of its own.
+Measured are the time of an epoch divided by the number of images, as the median of at least three
+epochs and `SECONDS`, and the peak memory of the process, with Python, the libraries and the data.
+The machine code is compiled before, since that takes memory, too.
 """
 
 import argparse
@@ -50,14 +50,25 @@ SECONDS = 1.0
 
 
 def measure(dtype, batch_size, n_hidden, n_train):
-    """Train.
+    """Train an autoencoder and measure it.
+
+    Parameters
+    ----------
+    dtype : {'float32', 'float64'}
+        The floatX of the graph.
+    batch_size : int
+        Images in a minibatch.
+    n_hidden : int
+        Hidden units.
+    n_train : int
+        Training images.
 
     Returns
     -------
     microseconds : float
-        Per image.
+        Time per image, the median over epochs.
     megabytes : float
-        At the peak.
+        Peak memory of this process.
     """
     import pytensor
 
@@ -84,12 +95,13 @@ def measure(dtype, batch_size, n_hidden, n_train):
 
 
 def measure_all():
-    """Measure every size, each in a fresh process.
+    """Measure every size, each in a process of its own.
 
     Returns
     -------
-    dict
-        From (varied, value, dtype) to (microseconds, megabytes).
+    dict from (str, int, str) to (float, float)
+        (microseconds, megabytes) by (varied, value, dtype), where `varied` is the name of the
+        number that has the value `value`.
     """
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=fresh, max_tasks_per_child=1) as pool:
@@ -98,7 +110,7 @@ def measure_all():
             say(f"{dtype}, {USUAL | varied}")
             return pool.submit(measure, dtype, **USUAL | varied).result()
 
-        # A batch size stands in the machine code.
+        # The batch size is a constant in the machine code.
         for batch_size, dtype in itertools.product(SWEEPS["batch_size"], DTYPES):
             measured(dtype, batch_size=batch_size)
         return {
@@ -109,7 +121,13 @@ def measure_all():
 
 
 def print_tables(results):
-    """Print a table for each of the numbers that were varied."""
+    """Print a table for each of the numbers that were varied.
+
+    Parameters
+    ----------
+    results : dict
+        The result of `measure_all`.
+    """
     for varied, values in SWEEPS.items():
         rows = []
         for value in values:
@@ -123,7 +141,15 @@ def print_tables(results):
 
 
 def plot(results, path):
-    """Plot times above, memory below, a column for each of the numbers that were varied."""
+    """Plot times (above) and memory (below) against each of the numbers that were varied.
+
+    Parameters
+    ----------
+    results : dict
+        The result of `measure_all`.
+    path : Path
+        The picture to write.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 6), layout="constrained")
@@ -144,7 +170,13 @@ def plot(results, path):
 
 
 def main(argv=None):
-    """Run the command."""
+    """Run the benchmark.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        The arguments. By default those of the process.
+    """
     parser = argparse.ArgumentParser(
         description="Measure how time and memory of a training grow with its sizes.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

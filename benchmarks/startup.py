@@ -3,11 +3,11 @@
     python benchmarks/startup.py
     python benchmarks/startup.py --mnist FOLDER
 
-- Start-up: seconds from the call to the line with the first epoch's cost, when nothing is compiled
-  yet (PyTensor keeps its machine code in a directory, here an empty one), and when all is.
-- The whole default command, 200 epochs and pictures, when all is compiled.
-- With MNIST's four IDX files in FOLDER: the most memory that training in float32 ever holds, on
-  its 50,000 training images and on mini MNIST, two epochs each, when all is compiled.
+- Start-up: seconds from the call to the line with the first epoch's cost, without and with the
+  machine code in PyTensor's cache (for the former, the cache is an empty directory).
+- The whole default command, 200 epochs and pictures, with the machine code in the cache.
+- With MNIST's four IDX files in FOLDER: the peak memory of training in float32, on its 50,000
+  training images and on mini MNIST, two epochs each, with the machine code in the cache.
 """
 
 import argparse
@@ -33,12 +33,20 @@ from common import (
 
 
 def run(directory, *arguments):
-    """Run the command; PyTensor's code is kept in `directory`, its results are thrown away.
+    """Run the command and discard its results.
+
+    Parameters
+    ----------
+    directory : Path
+        PyTensor's cache of machine code.
+    *arguments : str
+        Options of the command.
 
     Returns
     -------
     dict
-        Seconds until the first cost, seconds in all, and megabytes at the peak.
+        ``first_cost``, seconds until the cost of the first epoch is printed; ``seconds`` in all;
+        ``megabytes``, the peak memory.
     """
     say(f"python -m dae.train {' '.join(arguments)}")
     flags = [os.environ.get("PYTENSOR_FLAGS"), f"base_compiledir={directory}"]
@@ -52,7 +60,7 @@ def run(directory, *arguments):
             if line.startswith("Training epoch 0, cost"):
                 first_cost = time.perf_counter() - begin
         process.stdout.close()
-        _, status, usage = os.wait4(process.pid, 0)  # as Popen.wait, and tells the usage
+        _, status, usage = os.wait4(process.pid, 0)  # as Popen.wait, with the usage
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - begin
     if process.returncode or first_cost is None:
@@ -61,7 +69,13 @@ def run(directory, *arguments):
 
 
 def main(argv=None):
-    """Run the command."""
+    """Run the benchmark.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        The arguments. By default those of the process.
+    """
     parser = argparse.ArgumentParser(
         description="Measure python -m dae.train: start-up, the whole of it, memory.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

@@ -1,31 +1,48 @@
-"""Files that other processes, full disks and power cuts leave whole."""
+"""Writing files that other processes, full disks and power cuts cannot leave half written."""
 
+import glob
 import os
-from contextlib import contextmanager
+import secrets
+import time
+from contextlib import contextmanager, suppress
+
+STALE = 3600  # seconds after which a temporary file is taken to have no writer any more
 
 
 @contextmanager
-def written_whole(path, previous=None):
-    """Let a file appear whole or not at all, even when the power fails.
+def atomic_write(path, previous=None, exclusive=False):
+    """Write a file that appears under its name whole or not at all, even when the power fails.
+
+    It is written under a temporary name of its own in the same directory, and renamed at the end:
+    where several processes write the same file at once, the last one to finish replaces it.
+    Temporary files that killed processes left behind are removed.
 
     Parameters
     ----------
     path : pathlib.Path
-        Where the file shall be.
+        The file to write, in a directory that exists.
     previous : pathlib.Path, optional
-        What becomes of the file that is there now; by default it is replaced.
+        The new name of the file that is at `path` already. By default that file is replaced.
+    exclusive : bool, default=False
+        Whether no other process can be writing this file. Then all temporary files of it are
+        removed, otherwise those that have not changed for an hour.
 
     Yields
     ------
     pathlib.Path
-        Where to write it; the extension is the same.
+        The temporary file, for the caller to create; it has the extension of `path`.
 
     Raises
     ------
     OSError
-        If it cannot be written; what was at `path` is still there.
+        If the file cannot be written. Its ``filename`` is `path`, and what was there is unchanged.
     """
-    temporary = path.with_name(f"unfinished-{path.name}")
+    pattern = f"unfinished-{'[0-9a-f]' * 16}-{glob.escape(path.name)}"
+    for leftover in path.parent.glob(pattern):
+        with suppress(OSError):  # removed meanwhile, or another user's: no reason not to write
+            if exclusive or leftover.stat().st_mtime < time.time() - STALE:
+                leftover.unlink()
+    temporary = path.with_name(f"unfinished-{secrets.token_hex(8)}-{path.name}")
     try:
         with naming(path):
             yield temporary
@@ -39,7 +56,12 @@ def written_whole(path, previous=None):
 
 
 def sync(path):
-    """Wait until a file, or the names in a directory, are on the disk."""
+    """Wait until the content of a file, or the names in a directory, are on the disk.
+
+    Parameters
+    ----------
+    path : path-like
+    """
     if os.name == "posix":  # elsewhere neither can be opened for this
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -50,7 +72,18 @@ def sync(path):
 
 @contextmanager
 def naming(path):
-    """Let errors of writing name the file, which the system does not when the disk is full."""
+    """Set the file name of errors of writing, which the system leaves out when the disk is full.
+
+    Parameters
+    ----------
+    path : path-like
+        The file being written.
+
+    Raises
+    ------
+    OSError
+        Whenever the body of the ``with`` statement does, with `path` as its ``filename``.
+    """
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The keys under which PyTensor keeps the machine code of our ops."""
+"""The keys of the machine code of our ops in PyTensor's cache on disk."""
 
 import sys
 
@@ -6,20 +6,20 @@ from pytensor.link.numba.dispatch.basic import default_hash_key_from_props
 
 
 def cache_key(op, *loops, **facts):
-    """Return the key under which PyTensor keeps the machine code of an op.
+    """Return the key of the machine code of an op in PyTensor's cache.
 
-    Every module that a compiled op is made of has a ``VERSION``, raised with every change of the
-    code there: machine code made from older code is stale. The sources themselves cannot tell:
-    they may not be there, or lie elsewhere.
+    Every module that a compiled op consists of has a ``VERSION``, an int that is raised with every
+    change of the code there, since machine code of older code is stale. A hash of the sources
+    would not do: they may be missing, or somewhere else.
 
     Parameters
     ----------
     op : Op
-        The module that defines it has a ``VERSION``.
+        An op whose module has a ``VERSION``.
     *loops : module
         The modules of its inner loops, each with a ``VERSION``.
     **facts
-        What else the code depends on, beside the dtypes of the arguments.
+        Whatever else the code depends on, apart from the dtypes of the arguments.
 
     Returns
     -------

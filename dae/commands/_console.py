@@ -62,7 +62,7 @@ class Session:
             # The name of a file may have characters that the terminal lacks.
             sys.stdout.reconfigure(errors="backslashreplace")
         with self._signals_handled():
-            from dae.datasets._formats import DataError
+            from dae.datasets import DataError
             from dae.training.run_directory import RunError
 
             try:

@@ -4,7 +4,7 @@ import argparse
 
 import numpy as np
 
-from dae.datasets.loading import PARTS, DataError, read_data
+from dae.datasets import PARTS, DataError, read_data
 
 
 def main(argv=None):

@@ -1,6 +1,6 @@
-"""Data sets: bytes on disk become arrays, and those become shared variables."""
+"""Data sets: bytes on disk become NumPy arrays, and those become shared variables."""
 
-from dae.datasets._formats import DataError
-from dae.datasets.loading import Dataset, load_data, read_data, to_floatX
+from dae.datasets._errors import DataError
+from dae.datasets._loading import MINI_MNIST, PARTS, Dataset, load_data, read_data, to_floatX
 
-__all__ = ["DataError", "Dataset", "load_data", "read_data", "to_floatX"]
+__all__ = ["MINI_MNIST", "PARTS", "DataError", "Dataset", "load_data", "read_data", "to_floatX"]

@@ -1,25 +1,50 @@
-"""How much memory this process can still take."""
+"""The memory that this process can still take."""
 
 import math
 import os
 from contextlib import suppress
 from pathlib import Path
 
+from dae.datasets._errors import DataError
+
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-def available_memory():
-    """Return how many bytes this process can take without swapping, or being killed for it.
+def check_memory(name, size):
+    """Check that there is enough memory before it is taken.
 
-    That is the least of what the machine has free, what control groups (the limits of
+    Parameters
+    ----------
+    name : str or path-like
+        The name of the file that needs it, for the message.
+    size : int
+        The number of bytes that it takes.
+
+    Raises
+    ------
+    DataError
+        If fewer are available.
+    """
+    available = available_memory()
+    if size > available:
+        raise DataError(
+            f"{name}: would take {size / 1e6:,.0f} MB of memory, and {available / 1e6:,.0f} MB are "
+            "free; expected fewer images, or more memory"
+        )
+
+
+def available_memory():
+    """Return the number of bytes that this process can take without swapping or being killed.
+
+    That is the smallest of three: what the machine has free, what control groups (the limits of
     containers and jobs) leave, and what the limits of the process (``ulimit``) leave.
 
     Returns
     -------
-    float
-        Infinity where the system tells nothing, as Windows does; there, whoever takes too much
-        gets a `MemoryError`, nobody is killed for it.
+    int or float
+        Infinity if the system does not say, as on Windows. There a process that takes too much
+        gets a `MemoryError` and is not killed.
     """
     return max(0, min([_left_by_machine(), *_left_by_groups(), *_left_by_limits()]))
 
@@ -68,7 +93,7 @@ def _left_by_limits():
     pages = [0] * 6
     with suppress(OSError):
         pages = [int(number) for number in (PROC / "self/statm").read_text().split()]
-    # Of statm's numbers, the first is the address space, the sixth data and stack.
+    # The first of statm's numbers is the address space, the sixth data and stack.
     for kind, used in ((resource.RLIMIT_AS, pages[0]), (resource.RLIMIT_DATA, pages[5])):
         limit = resource.getrlimit(kind)[0]
         if limit != resource.RLIM_INFINITY:

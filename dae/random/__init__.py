@@ -1,4 +1,4 @@
-"""Theano's random streams."""
+"""Random variables of a graph: Theano's seeded streams, and their inner loops."""
 
 from dae.random.streams import RandomStreams
 

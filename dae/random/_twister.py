@@ -1,7 +1,8 @@
-"""The Mersenne Twister and the draws of `numpy.random.RandomState`, in Numba.
+"""The Mersenne Twister and the draws of `numpy.random.RandomState`, compiled by Numba.
 
-Bit for bit, but in blocks, which LLVM turns into vector instructions. Fast mathematics stays off:
-it would change last digits. A state is a vector of 628 words, see `streams`.
+The draws are the same to the last bit. They are computed in blocks, which LLVM compiles to vector
+instructions; fast mathematics stays off, since it would change last digits. The state is a vector
+of 628 words, described in `dae.random.streams`.
 """
 
 import math
@@ -9,7 +10,7 @@ import math
 import numpy as np
 from pytensor.link.numba.dispatch.basic import numba_njit
 
-VERSION = 1
+VERSION = 2
 """See `dae._machine_code.cache_key`."""
 
 WORDS, POSITION, HAS_GAUSS, GAUSS = 624, 624, 625, slice(626, 628)
@@ -17,7 +18,7 @@ WORDS, POSITION, HAS_GAUSS, GAUSS = 624, 624, 625, slice(626, 628)
 
 @numba_njit(fastmath=False)
 def temper(word):
-    """Scramble one word of the Mersenne Twister into an output."""
+    """Return the output that one word of the state gives (uint32)."""
     word ^= word >> np.uint32(11)
     word ^= (word << np.uint32(7)) & np.uint32(0x9D2C5680)
     word ^= (word << np.uint32(15)) & np.uint32(0xEFC60000)
@@ -26,14 +27,14 @@ def temper(word):
 
 @numba_njit(fastmath=False)
 def twist(upper, lower, other):
-    """Give the successor of a word of the Mersenne Twister."""
+    """Return the next value of a word, from two adjacent words and one 397 places on (uint32)."""
     mixed = (upper & np.uint32(0x80000000)) | (lower & np.uint32(0x7FFFFFFF))
     return other ^ (mixed >> np.uint32(1)) ^ ((mixed & np.uint32(1)) * np.uint32(0x9908B0DF))
 
 
 @numba_njit(fastmath=False)
 def refill(key):
-    """Replace all 624 words by their successors."""
+    """Replace all 624 words by their next values, in place."""
     # Split where the word read from afar becomes a new one, so that each run can be vectorised.
     for i in range(227):
         key[i] = twist(key[i], key[i + 1], key[i + 397])
@@ -43,29 +44,37 @@ def refill(key):
 
 
 @numba_njit(fastmath=False)
-def double(first, second):
-    """Make 53 bits of two outputs a double in [0, 1)."""
+def to_double(first, second):
+    """Return a float64 in [0, 1) made of 53 bits of two words."""
     high, low = temper(first) >> np.uint32(5), temper(second) >> np.uint32(6)
     return (high * 67108864.0 + low) / 9007199254740992.0
 
 
 @numba_njit(fastmath=False)
-def doubles(state, out):
-    """Draw doubles from [0, 1), as RandomState.random_sample, and advance the state."""
+def random_sample(state, out):
+    """Draw from the uniform distribution over [0, 1), as ``RandomState.random_sample``.
+
+    Parameters
+    ----------
+    state : ndarray of uint32, shape (628,)
+        Advanced in place, here and in the functions below.
+    out : ndarray of float64, shape (n,)
+        Where the draws are written.
+    """
     key, position = state[:WORDS], np.int64(state[POSITION])
     done = 0
     while done < out.size:
         pairs = min((WORDS - position) // 2, out.size - done)
         words, block = key[position:], out[done : done + pairs]
         for i in range(pairs):
-            block[i] = double(words[2 * i], words[2 * i + 1])
+            block[i] = to_double(words[2 * i], words[2 * i + 1])
         done += pairs
         position += 2 * pairs
         if done < out.size:
             last, is_split = key[WORDS - 1], position < WORDS
             refill(key)
             if is_split:
-                out[done] = double(last, key[0])
+                out[done] = to_double(last, key[0])
                 done += 1
             position = np.int64(is_split)
     state[POSITION] = position
@@ -73,32 +82,70 @@ def doubles(state, out):
 
 @numba_njit(fastmath=False)
 def uniform(state, out, low, high):
-    """Draw from [low, high), as RandomState.uniform."""
+    """Draw from the uniform distribution over [low, high), as ``RandomState.uniform``.
+
+    Parameters
+    ----------
+    state : ndarray of uint32, shape (628,)
+    out : ndarray, shape (n,)
+    low, high : float64
+
+    Raises
+    ------
+    OverflowError
+        If ``high - low`` is not finite.
+    """
     width = high - low
     if not math.isfinite(width):
         raise OverflowError("Range exceeds valid bounds")
     u = np.empty(out.size)
-    doubles(state, u)
+    random_sample(state, u)
     for i in range(out.size):
         out[i] = low + width * u[i]
 
 
 @numba_njit(fastmath=False)
-def mask(state, out, n, p):
-    """Draw ones with probability p, as RandomState.binomial with n = 1."""
+def bernoulli(state, out, n, p):
+    """Draw 1 with probability p, else 0, as ``RandomState.binomial`` with n = 1.
+
+    Parameters
+    ----------
+    state : ndarray of uint32, shape (628,)
+    out : ndarray, shape (n_draws,)
+    n : float64
+        Not used: it is 1.
+    p : float64
+
+    Raises
+    ------
+    ValueError
+        If p is not in [0, 1].
+    """
     if not 0 <= p <= 1:
         raise ValueError("p < 0, p > 1 or p is NaN")
     # NumPy inverts the distribution of the rarer outcome and takes its q to the n-th power.
     threshold = math.exp(math.log(1 - min(p, 1 - p)))
     u = np.empty(out.size)
-    doubles(state, u)
+    random_sample(state, u)
     for i in range(out.size):
         out[i] = (u[i] > threshold) == (p <= 0.5)
 
 
 @numba_njit(fastmath=False)
 def normal(state, out, mean, deviation):
-    """Draw from the normal distribution by the polar method, as RandomState.normal."""
+    """Draw from the normal distribution by the polar method, as ``RandomState.normal``.
+
+    Parameters
+    ----------
+    state : ndarray of uint32, shape (628,)
+    out : ndarray, shape (n,)
+    mean, deviation : float64
+
+    Raises
+    ------
+    ValueError
+        If the deviation is negative.
+    """
     if math.copysign(1.0, deviation) < 0 and not math.isnan(deviation):
         raise ValueError("scale < 0")
     kept, u = state[GAUSS].view(np.float64), np.empty(2)
@@ -108,7 +155,7 @@ def normal(state, out, mean, deviation):
         else:
             square = 0.0
             while square >= 1.0 or square == 0.0:
-                doubles(state, u)
+                random_sample(state, u)
                 x, y = 2.0 * u[0] - 1.0, 2.0 * u[1] - 1.0
                 square = x * x + y * y
             radius = math.sqrt(-2.0 * math.log(square) / square)

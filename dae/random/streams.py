@@ -1,9 +1,9 @@
-"""Theano's seeded random streams, bit for bit, on PyTensor.
+"""Theano's seeded random streams on PyTensor: the same draws, to the last bit.
 
-A stream's state is one vector of 628 unsigned words: the 624 words and the position of the
-Mersenne Twister (Matsumoto and Nishimura, 1998), then what `numpy.random.RandomState` keeps
-for the next normal draw (a flag and a float64). So a state is an array like any other: it lives
-in a shared variable, is copied in nanoseconds, and is saved without pickle.
+The state of a stream is one vector of 628 words: the 624 words and the position of the Mersenne
+Twister (Matsumoto and Nishimura, 1998), then what `numpy.random.RandomState` keeps for the next
+normal draw (a flag, and a float64 in two words). As an array like any other it can be the value of
+a shared variable, is copied in nanoseconds, and is saved without pickle.
 """
 
 import copy
@@ -29,14 +29,14 @@ from dae._machine_code import cache_key
 from dae.random import _twister
 from dae.random._twister import GAUSS, HAS_GAUSS, POSITION, WORDS
 
-VERSION = 1
+VERSION = 2
 """See `dae._machine_code.cache_key`."""
 
 STATE_SIZE = GAUSS.stop
 
 
 def pack(random_state):
-    """Lay the state of a generator out as a vector.
+    """Return the state of a generator as a vector.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def pack(random_state):
 
     Returns
     -------
-    numpy.ndarray, shape (628,), uint32
+    ndarray of uint32, shape (628,)
     """
     _, key, position, has_gauss, gauss = random_state.get_state()
     state = np.empty(STATE_SIZE, np.uint32)
@@ -56,11 +56,11 @@ def pack(random_state):
 
 
 def unpack(state):
-    """Make the generator whose state a vector holds; the inverse of `pack`.
+    """Return a generator in the state that a vector describes; the inverse of `pack`.
 
     Parameters
     ----------
-    state : numpy.ndarray, shape (628,), uint32
+    state : ndarray of uint32, shape (628,)
 
     Returns
     -------
@@ -75,17 +75,17 @@ def unpack(state):
 
 
 class RandomFunction(Op):
-    """What a method of `numpy.random.RandomState` returns, and the state that it leaves.
+    """The draws of a method of `numpy.random.RandomState`, and the state after them.
 
-    The graph holds the state before and the state after as two variables, so that advancing a
-    stream is an update like any other.
+    The states before and after are two variables of the graph, so that advancing a stream is an
+    update like any other.
 
     Parameters
     ----------
-    method : str
-        A name among the methods of `numpy.random.RandomState`.
+    method : {'binomial', 'uniform', 'normal'}
+        The name of the method.
     dtype : str
-        What the draws are cast to.
+        The dtype that the draws are cast to.
     """
 
     __props__ = ("method", "dtype")
@@ -95,9 +95,20 @@ class RandomFunction(Op):
         self.dtype = dtype
 
     def make_node(self, state, size, *params):
-        """Apply to a state (628,), the shape of the draws and the parameters of the method.
+        """Apply to the state before the draws.
 
-        Numbers keep all their digits, as in NumPy, whatever floatX is.
+        Parameters
+        ----------
+        state : uint32 vector, shape (628,)
+        size : sequence of int or of integer scalars, integer vector, or None
+            Shape of the draws; None stands for that of the parameters, broadcast.
+        *params : array_like or tensor
+            The parameters of the method. Numbers keep all their digits, whatever floatX is.
+
+        Returns
+        -------
+        Apply
+            Its outputs are the state after the draws, and the draws.
         """
         with pytensor.config.change_flags(floatX="float64"):
             params = [pt.as_tensor(param) for param in params]
@@ -108,7 +119,7 @@ class RandomFunction(Op):
         return Apply(self, [state, pt.as_tensor(size), *params], [state.type(), draws()])
 
     def perform(self, node, inputs, output_storage):
-        """Let NumPy itself draw."""
+        """Compute the draws in NumPy."""
         state, size, *params = inputs
         random_state = unpack(state)
         draws = getattr(random_state, self.method)(*params, size=tuple(size))
@@ -116,31 +127,38 @@ class RandomFunction(Op):
         output_storage[1][0] = np.asarray(draws, self.dtype)
 
     def infer_shape(self, *args):
-        """Tell the shapes without drawing."""
+        """Return the shapes of the outputs, without drawing."""
         node = args[-2]  # the last two are the same in all versions of PyTensor
         size = node.inputs[1]
         return [(STATE_SIZE,), tuple(size[i] for i in range(node.outputs[1].ndim))]
 
     def connection_pattern(self, node):
-        """Nothing is differentiated through a draw."""
+        """Return that no gradient passes from an output to an input."""
         return [[False, False] for _ in node.inputs]
 
     def pullback(self, inputs, outputs, cotangents):
-        """Nothing is differentiated through a draw."""
+        """Return a disconnected gradient for each input."""
         return [disconnected_type() for _ in inputs]
 
 
 class RandomStreams:
     """Theano's `RandomStreams`: random variables whose streams all come from one seed.
 
-    Every random variable gets a stream of its own, `RandomState(gen.randint(2**30))` with
-    `gen = RandomState(seed)`, and each evaluation advances it, provided that the function is
-    compiled with `updates`; without them it draws the same numbers again and again.
+    Every random variable has a stream of its own, ``RandomState(gen.randint(2**30))`` with
+    ``gen = RandomState(seed)``. Each call of a compiled function advances it if the function was
+    compiled with `updates`; otherwise every call draws the same numbers.
 
     Parameters
     ----------
     seed : int or array_like of int, optional
-        Seed of `numpy.random.RandomState`; None takes one from the operating system.
+        Seed of `numpy.random.RandomState`. By default one from the operating system.
+
+    Attributes
+    ----------
+    gen : numpy.random.RandomState
+        The generator of the seeds of streams.
+    state_updates : list of (shared variable, variable)
+        The state of each stream and its state after the draws, in order of creation.
 
     Examples
     --------
@@ -149,8 +167,8 @@ class RandomStreams:
     >>> mask = theano_rng.binomial(size=(2, 8), n=1, p=0.7)
     >>> draw = pytensor.function([], mask, updates=theano_rng.updates())
     >>> draw()
-    array([[1, 1, 0, 0, 0, 1, 0, 1],
-           [0, 1, 0, 1, 1, 1, 0, 1]])
+    array([[0, 1, 1, 1, 0, 1, 1, 1],
+           [1, 1, 1, 1, 1, 1, 0, 0]])
     """
 
     def __init__(self, seed=None):
@@ -158,23 +176,24 @@ class RandomStreams:
         self.state_updates = []
 
     def __deepcopy__(self, memo):
-        """Return streams without random variables yet, whose next one draws as the next here."""
+        """Return streams without random variables, whose next one draws as the next one here."""
         other = RandomStreams()
         other.gen = copy.deepcopy(self.gen, memo)
         return other
 
     def updates(self, outputs=None):
-        """Give the updates that advance the streams.
+        """Return the updates that advance the streams.
 
         Parameters
         ----------
-        outputs : variable or list of variables, optional
-            Only the streams that these expressions draw from; by default all of them.
+        outputs : variable, or list or tuple of variables, optional
+            Expressions, for the updates of the streams that they draw from. By default those of
+            all streams.
 
         Returns
         -------
-        dict
-            From the shared state of each stream to its next state; for `pytensor.function`.
+        dict from shared variable to variable
+            The next state of each stream by its state, for `pytensor.function`.
         """
         if outputs is None:
             return dict(self.state_updates)
@@ -182,33 +201,40 @@ class RandomStreams:
         return {state: after for state, after in self.state_updates if state in inputs}
 
     def seed(self, seed):
-        """Start over from another seed, every existing stream in the order of its creation."""
+        """Seed all streams again, in the order of their creation.
+
+        Parameters
+        ----------
+        seed : int or array_like of int or None
+            Seed of `numpy.random.RandomState`; None takes one from the operating system.
+        """
         self.gen = RandomState(seed)
         for state, _ in self.state_updates:
             state.set_value(self._new_state(), borrow=True)
 
     def get_state(self):
-        """Give all that future draws depend on.
+        """Return the state that all future draws depend on.
 
         Returns
         -------
-        numpy.ndarray, shape (1 + streams, 628), uint32
-            First the state of the generator of seeds, then those of the streams.
+        ndarray of uint32, shape (1 + n_streams, 628)
+            The state of the generator of seeds, then those of the streams.
         """
         streams = [state.get_value(borrow=True) for state, _ in self.state_updates]
         return np.stack([pack(self.gen), *streams])
 
     def set_state(self, value):
-        """Go on from what `get_state` gave.
+        """Set the state that all future draws depend on.
 
         Parameters
         ----------
-        value : array_like, shape (1 + streams, 628), uint32
+        value : array_like of uint32, shape (1 + n_streams, 628)
+            A value returned by `get_state`.
 
         Raises
         ------
         ValueError
-            If it is not the state of as many streams as there are here.
+            If it is not the state of as many streams as there are.
         """
         value = np.asarray(value)
         expected = (1 + len(self.state_updates), STATE_SIZE)
@@ -222,32 +248,67 @@ class RandomStreams:
             state.set_value(row.copy(), borrow=True)
 
     def binomial(self, size=None, n=1, p=0.5, dtype="int64"):
-        """Draw the number of successes among `n` trials.
+        """Return draws from the binomial distribution: numbers of successes among `n` trials.
 
         Parameters
         ----------
         size : sequence of int or of integer scalars, or integer vector, optional
-            Shape of the draws; by default that of the parameters.
-        n : int
-            Number of trials; 1 gives a mask.
-        p : float or scalar
+            Shape of the draws. By default that of the parameters, broadcast.
+        n : int or integer tensor, default=1
+            Number of trials. Draws with ``n=1`` are fastest.
+        p : float or tensor, default=0.5
             Probability of a success, in [0, 1].
-        dtype : str
-            What the draws are cast to.
+        dtype : str, default='int64'
+            The dtype that the draws are cast to.
 
         Returns
         -------
         TensorVariable
-            Its `rng` is the shared state of its stream, its `update` the pair that advances it.
+            Its attribute ``rng`` is the shared variable with the state of its stream, and
+            ``update`` the pair of that and the state after the draws.
         """
         return self._draw("binomial", dtype, size, n, p)
 
     def uniform(self, size=None, low=0.0, high=1.0, dtype=None):
-        """Draw evenly from [low, high); parameters and result as for `binomial`, dtype floatX."""
+        """Return draws from the uniform distribution over [low, high).
+
+        Parameters
+        ----------
+        size : sequence of int or of integer scalars, or integer vector, optional
+            Shape of the draws. By default that of the parameters, broadcast.
+        low : float or tensor, default=0.0
+            Lower bound, included.
+        high : float or tensor, default=1.0
+            Upper bound, excluded.
+        dtype : str, optional
+            The dtype that the draws are cast to. By default floatX.
+
+        Returns
+        -------
+        TensorVariable
+            With ``rng`` and ``update`` as for `binomial`.
+        """
         return self._draw("uniform", dtype or pytensor.config.floatX, size, low, high)
 
     def normal(self, size=None, avg=0.0, std=1.0, dtype=None):
-        """Draw from N(avg, std²); parameters and result as for `binomial`, dtype floatX."""
+        """Return draws from the normal distribution.
+
+        Parameters
+        ----------
+        size : sequence of int or of integer scalars, or integer vector, optional
+            Shape of the draws. By default that of the parameters, broadcast.
+        avg : float or tensor, default=0.0
+            Mean.
+        std : float or tensor, default=1.0
+            Standard deviation, not negative.
+        dtype : str, optional
+            The dtype that the draws are cast to. By default floatX.
+
+        Returns
+        -------
+        TensorVariable
+            With ``rng`` and ``update`` as for `binomial`.
+        """
         return self._draw("normal", dtype or pytensor.config.floatX, size, avg, std)
 
     def _new_state(self):
@@ -263,7 +324,21 @@ class RandomStreams:
 
 @register_funcify_and_cache_key(RandomFunction)
 def numba_random_function(op, node, **kwargs):
-    """Draw in blocks where the parameters are scalars; elsewhere let NumPy draw."""
+    """Return the compiled draws: in blocks if the parameters are scalars, else by NumPy.
+
+    Parameters
+    ----------
+    op : RandomFunction
+    node : Apply
+    **kwargs
+        Passed on by PyTensor.
+
+    Returns
+    -------
+    function : callable
+    cache_key : str or None
+        None if PyTensor cannot keep the machine code.
+    """
     _, _, *params = node.inputs
     is_many_trials = op.method == "binomial" and getattr(params[0], "data", None) != 1
     if is_many_trials or any(param.ndim for param in params):
@@ -271,9 +346,11 @@ def numba_random_function(op, node, **kwargs):
             warnings.filterwarnings("ignore", message="Numba will use object mode")
             return generate_fallback_impl(op, node, **kwargs), None
 
-    draw = {"uniform": _twister.uniform, "binomial": _twister.mask, "normal": _twister.normal}[
-        op.method
-    ]
+    draw = {
+        "binomial": _twister.bernoulli,
+        "uniform": _twister.uniform,
+        "normal": _twister.normal,
+    }[op.method]
     dtype, ndim = np.dtype(op.dtype), node.outputs[1].ndim
 
     @numba_njit(fastmath=False)

@@ -1,1 +1,1 @@
-"""Pictures: arrays in, pictures out."""
+"""Arrays drawn as pictures: tiles and curves."""

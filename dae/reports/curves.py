@@ -1,13 +1,13 @@
-"""Curves."""
+"""Curves of a training."""
 
 
 def plot_costs(path, costs):
-    """Draw the cost against the epoch.
+    """Plot the cost against the epoch.
 
     Parameters
     ----------
     path : path-like
-        The picture to write.
+        The picture to write, in the format that its extension says.
     costs : sequence of float
         The mean cost of each epoch, in nats per image.
     """

@@ -1,4 +1,4 @@
-"""Pictures of filters, of reconstructions and of noise."""
+"""Images, filters and reconstructions, tiled into one picture."""
 
 import numpy as np
 
@@ -11,34 +11,36 @@ def tile_raster_images(
     scale_rows_to_unit_interval=True,
     output_pixel_vals=True,
 ):
-    """Lay the rows of a matrix out as images, side by side in a grid.
+    """Tile the rows of a matrix, each an image, into a grid.
 
     Parameters
     ----------
-    X : array_like, shape (n, height * width), or tuple of four of them or None
-        The images, a row each; what does not fit into the grid is left out, what is missing stays
-        black. A tuple holds the channels red, green, blue and alpha, of which a missing one (None)
-        is black, or opaque.
+    X : array_like, shape (n_images, height * width), or tuple of four such arrays or None
+        The images, one per row. Images beyond the last place of the grid are left out, and places
+        without an image are black. A tuple holds the channels red, green, blue and alpha; a colour
+        that is None is 0 everywhere, an alpha that is None is opaque.
     img_shape : (int, int)
         Height and width of an image, in pixels.
     tile_shape : (int, int)
-        Rows and columns of the grid.
-    tile_spacing : (int, int)
-        Pixels between the rows and between the columns.
-    scale_rows_to_unit_interval : bool
-        Stretch every image to the whole of [0, 1]; else the values must lie there already.
-    output_pixel_vals : bool
-        Give bytes, 0 to 255; else values in [0, 1].
+        Numbers of rows and of columns of the grid.
+    tile_spacing : (int, int), default=(0, 0)
+        Pixels between rows and between columns of the grid.
+    scale_rows_to_unit_interval : bool, default=True
+        Whether to scale each image so that its smallest value becomes 0 and its largest 1. If
+        False, all values must be in [0, 1].
+    output_pixel_vals : bool, default=True
+        Whether to return uint8 from 0 to 255. If False, floats in [0, 1].
 
     Returns
     -------
-    numpy.ndarray, shape (rows, columns) in pixels, or (rows, columns, 4) for channels
-        uint8, or the floating-point dtype of `X` (float64 for integers).
+    ndarray, shape (picture_height, picture_width), or with channels (..., 4)
+        The picture, of uint8 or of the floating-point dtype of `X` (float64 if it has integers).
 
     Raises
     ------
     ValueError
-        If the rows are not images of that shape, or their values not those asked for.
+        If the rows are not images of that shape, a tuple does not have four channels, or there
+        are values outside [0, 1].
     """
     if isinstance(X, tuple):
         return _tile_channels(
@@ -52,7 +54,7 @@ def tile_raster_images(
         X = X.astype(np.float64)
     X = X[: tile_shape[0] * tile_shape[1]]
     if scale_rows_to_unit_interval:
-        # The small number keeps an image of one colour from a division by zero.
+        # The small number avoids a division by zero where all pixels have the same value.
         low, high = X.min(axis=1, keepdims=True), X.max(axis=1, keepdims=True)
         X = (X - low) * (1 / (high - low + 1e-8))
     if not np.all((X >= 0) & (X <= 1)):
@@ -83,18 +85,24 @@ def _tile_channels(X, img_shape, tile_shape, *options):
 
 
 def draw_filters(W, img_shape):
-    """Draw what every hidden unit looks at: the columns of W.
+    """Draw the filters of hidden units, the columns of W, in a grid that is about square.
 
     Parameters
     ----------
-    W : numpy.ndarray, shape (n_visible, n_hidden)
+    W : ndarray of float, shape (n_visible, n_hidden)
+        The weights.
     img_shape : (int, int)
-        Height and width of an input, in pixels.
+        Height and width of an input, in pixels; their product is n_visible.
 
     Returns
     -------
-    numpy.ndarray of uint8
-        Grey pixels; each filter stretched to the whole range, in a grid about square.
+    ndarray of uint8, shape (picture_height, picture_width)
+        Grey values; those of each filter are scaled to the whole range.
+
+    Raises
+    ------
+    ValueError
+        If the columns of W are not images of that shape.
     """
     columns = int(np.ceil(np.sqrt(W.shape[1])))
     rows = -(-W.shape[1] // columns)
@@ -102,19 +110,26 @@ def draw_filters(W, img_shape):
 
 
 def draw_side_by_side(*images, img_shape, tile_shape=(10, 10)):
-    """Draw several grids of images beside each other, such as originals and reconstructions.
+    """Draw several sets of images as grids side by side, such as inputs and reconstructions.
 
     Parameters
     ----------
-    *images : numpy.ndarray, shape (n, height * width)
-        With values in [0, 1].
-    img_shape, tile_shape : (int, int)
-        See `tile_raster_images`.
+    *images : ndarray of float, shape (n_images, height * width)
+        The sets, with values in [0, 1].
+    img_shape : (int, int)
+        Height and width of an image, in pixels.
+    tile_shape : (int, int), default=(10, 10)
+        Numbers of rows and of columns of each grid.
 
     Returns
     -------
-    numpy.ndarray of uint8
-        Grey pixels, the grids apart by a white band as wide as half an image.
+    ndarray of uint8, shape (picture_height, picture_width)
+        Grey values, with a white band half as wide as an image between the grids.
+
+    Raises
+    ------
+    ValueError
+        If the rows are not images of that shape, or there are values outside [0, 1].
     """
     grids = [
         tile_raster_images(X, img_shape, tile_shape, (1, 1), scale_rows_to_unit_interval=False)
@@ -125,17 +140,31 @@ def draw_side_by_side(*images, img_shape, tile_shape=(10, 10)):
 
 
 def enlarge(pixels, factor):
-    """Make every pixel a square, `factor` pixels wide."""
+    """Enlarge a picture by an integer factor: each pixel becomes a square.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (height, width, ...)
+    factor : int
+        Side of the squares, in pixels.
+
+    Returns
+    -------
+    ndarray, shape (factor * height, factor * width, ...)
+        Of the dtype of `pixels`.
+    """
     return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def save_image(path, pixels):
-    """Write pixels as a picture, in the format that the name ends in.
+    """Write a picture to a file.
 
     Parameters
     ----------
     path : path-like
-    pixels : numpy.ndarray of uint8, shape (height, width) or (height, width, 4)
+        The file, in the format that its extension says.
+    pixels : ndarray of uint8, shape (height, width) or (height, width, 4)
+        Grey values, or red, green, blue and alpha.
     """
     from PIL import Image
 

@@ -15,7 +15,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 import dae
-from dae._files import naming, written_whole
+from dae._files import atomic_write, naming
 from dae.training.checkpoints import Checkpoint, from_bytes, to_bytes
 from dae.training.config import Config
 
@@ -213,7 +213,7 @@ class Run:
                 f"{len(self.costs)}; try a smaller learning rate"
             )
         content = to_bytes(Checkpoint(asdict(self.config), self.history, self.costs, state))
-        with written_whole(self.newest, self.previous) as path:
+        with atomic_write(self.newest, self.previous, exclusive=True) as path:
             path.write_bytes(content)
         if stamp(self.directory / "costs.csv") != self._costs_stamp:
             self._write_costs()
@@ -226,8 +226,8 @@ class Run:
             np.savez(path, W=W, b=b, b_prime=b_prime)
 
     def written(self, name):
-        """Let a file of the directory appear whole or not at all: see `written_whole`."""
-        return written_whole(self.directory / name)
+        """Let a file of the directory appear whole or not at all: see `atomic_write`."""
+        return atomic_write(self.directory / name, exclusive=True)
 
 
 def csv_row(epoch, cost, seconds):

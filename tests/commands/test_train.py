@@ -32,7 +32,7 @@ from PIL import Image
 
 import dae
 from dae import datasets
-from dae.datasets import downloads
+from dae.datasets import _downloads
 from dae.train import main
 from dae.training import experiment
 
@@ -743,8 +743,8 @@ def test_a_bar_is_shown_while_data_is_downloaded(command, tmp_path, monkeypatch)
     labels = bytes([0, 0, 8, 1, 0, 0, 0, 60]) + bytes(60)
     contents = [header + images.tobytes(), labels] * 2
     files = [
-        downloads.PackedFile(file.name, *2 * (len(content), hashlib.sha256(content).hexdigest()))
-        for file, content in zip(downloads.MNIST, contents, strict=True)
+        _downloads.PackedFile(file.name, *2 * (len(content), hashlib.sha256(content).hexdigest()))
+        for file, content in zip(_downloads.MNIST, contents, strict=True)
     ]
     served = {f"/{file.name}": content for file, content in zip(files, contents, strict=True)}
 
@@ -761,8 +761,8 @@ def test_a_bar_is_shown_while_data_is_downloaded(command, tmp_path, monkeypatch)
     with HTTPServer(("127.0.0.1", 0), Mirror) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        monkeypatch.setattr(downloads, "MNIST", files)
-        monkeypatch.setattr(downloads, "MIRRORS", [f"http://127.0.0.1:{server.server_port}/"])
+        monkeypatch.setattr(_downloads, "MNIST", files)
+        monkeypatch.setattr(_downloads, "MIRRORS", [f"http://127.0.0.1:{server.server_port}/"])
         monkeypatch.setattr(sys, "stderr", Terminal())
         status, _stdout, _stderr = command(
             "--data=mnist", "--cache-dir", tmp_path / "cache", "--batch-size=10", "--n-hidden=2",

@@ -1,4 +1,4 @@
-"""`dae.datasets.downloads`: real downloads, from servers on 127.0.0.1 that fail in every way."""
+"""`dae.datasets._downloads`: real downloads, from servers on 127.0.0.1 that fail in every way."""
 
 import gzip
 import hashlib
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from dae.datasets import DataError, downloads, read_data
-from dae.datasets.downloads import PackedFile, cache_folder, fetch
+from dae.datasets import DataError, _downloads, read_data
+from dae.datasets._downloads import PackedFile, cache_folder, fetch
 
 CONTENTS = {
     "images.gz": bytes(range(256)) * 4_000,
@@ -220,7 +220,8 @@ FETCH = """
     from pathlib import Path
     sys.path[:0] = {path!r}
     from test_downloads import FILES
-    from dae.datasets.downloads import DataError, fetch
+    from dae.datasets import DataError
+    from dae.datasets._downloads import fetch
     {limit}
     try:
         fetch(FILES, [{mirror!r}], Path({folder!r}))
@@ -230,7 +231,7 @@ FETCH = """
 
 
 def fetching_process(mirror, folder, limit="", **kwargs):
-    path = [str(Path(__file__).parent), str(Path(downloads.__file__).parents[2])]
+    path = [str(Path(__file__).parent), str(Path(_downloads.__file__).parents[2])]
     program = FETCH.format(path=path, limit=limit, mirror=mirror, folder=str(folder))
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(program)]
     return subprocess.Popen(command, **kwargs)
@@ -270,8 +271,8 @@ def test_a_cache_that_cannot_be_made_is_one_clear_error(server, tmp_path):
 def test_what_a_dead_process_left_unfinished_is_removed_what_a_live_one_writes_is_not(
     server, tmp_path
 ):
-    dead, live = tmp_path / ".images.gz.0.part", tmp_path / ".images.gz.1.part"
-    users = tmp_path / "notes.part"
+    dead, live = (tmp_path / f"unfinished-{digit * 16}-images.gz" for digit in "01")
+    users = tmp_path / "unfinished-notes"
     for path in (dead, live, users):
         path.write_bytes(b"half")
         os.utime(path, times=(0, 0) if path != live else None)
@@ -304,8 +305,8 @@ def test_the_cache_is_where_the_argument_the_variable_or_the_platform_says(tmp_p
 
 def test_mnist_is_asked_of_the_cache_and_then_of_the_mirrors(server, tmp_path, monkeypatch):
     told = []
-    monkeypatch.setattr(downloads, "MNIST", FILES)
-    monkeypatch.setattr(downloads, "MIRRORS", [mirror(server, "good")])
+    monkeypatch.setattr(_downloads, "MNIST", FILES)
+    monkeypatch.setattr(_downloads, "MIRRORS", [mirror(server, "good")])
     with pytest.raises(DataError, match="neither images nor"):  # for these are not MNIST's files
         read_data("mnist", cache_dir=tmp_path, progress=lambda *step: told.append(step))
     assert_holds_the_published(tmp_path / "mnist")
@@ -313,17 +314,17 @@ def test_mnist_is_asked_of_the_cache_and_then_of_the_mirrors(server, tmp_path, m
 
 
 def test_the_published_files_are_pinned():
-    assert [(file.name, file.size, file.unpacked_size) for file in downloads.MNIST] == [
+    assert [(file.name, file.size, file.unpacked_size) for file in _downloads.MNIST] == [
         ("train-images-idx3-ubyte.gz", 9_912_422, 16 + 60_000 * 28 * 28),
         ("train-labels-idx1-ubyte.gz", 28_881, 8 + 60_000),
         ("t10k-images-idx3-ubyte.gz", 1_648_877, 16 + 10_000 * 28 * 28),
         ("t10k-labels-idx1-ubyte.gz", 4_542, 8 + 10_000),
     ]
-    provenance = (Path(downloads.__file__).parent / "data" / "README.md").read_text()
-    for file in downloads.MNIST:
+    provenance = (Path(_downloads.__file__).parent / "data" / "README.md").read_text()
+    for file in _downloads.MNIST:
         assert f"{file.unpacked_sha256}  {file.name.removesuffix('.gz')}\n" in provenance
         assert len(bytes.fromhex(file.sha256)) == 32
-    assert len(downloads.MIRRORS) == 2
+    assert len(_downloads.MIRRORS) == 2
     assert all(
-        mirror.startswith("https://") and mirror.endswith("/") for mirror in downloads.MIRRORS
+        mirror.startswith("https://") and mirror.endswith("/") for mirror in _downloads.MIRRORS
     )

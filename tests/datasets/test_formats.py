@@ -1,4 +1,4 @@
-"""`dae.datasets._formats`: whatever a file holds, it is read, or refused with a `DataError`."""
+"""All formats: whatever a file holds, it is read, or refused with a `DataError`."""
 
 import contextlib
 import gzip

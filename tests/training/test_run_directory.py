@@ -19,7 +19,6 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.random import RandomState
 from numpy.testing import assert_array_equal
 
-from dae._files import written_whole
 from dae.training import checkpoints
 from dae.training.checkpoints import Checkpoint, from_bytes, to_bytes
 from dae.training.config import Config
@@ -113,38 +112,6 @@ def test_a_checkpoint_of_a_later_format_is_refused(monkeypatch):
     monkeypatch.undo()
     with pytest.raises(ValueError, match="a checkpoint of format 2; this dae reads 1"):
         from_bytes(content)
-
-
-# Files
-
-
-def write(path, *parts):
-    """Write texts, or fail where there is an exception among them."""
-    with written_whole(path) as temporary:
-        for part in parts:
-            if isinstance(part, Exception):
-                raise part
-            with temporary.open("a") as file:
-                file.write(part)
-
-
-def test_a_file_that_cannot_be_finished_leaves_the_one_before(tmp_path):
-    path = tmp_path / "file.txt"
-    write(path, "old")
-    with pytest.raises(ZeroDivisionError):
-        write(path, "ne", ZeroDivisionError())
-    assert path.read_text() == "old"
-    write(path, "ne", "w")
-    assert path.read_text() == "new"
-    assert os.listdir(tmp_path) == ["file.txt"]
-
-
-def test_errors_of_writing_name_the_file(tmp_path):
-    (tmp_path / "file.txt").mkdir()
-    with pytest.raises(OSError, match="directory") as caught:
-        write(tmp_path / "file.txt", "new")
-    assert caught.value.filename == str(tmp_path / "file.txt")
-    assert os.listdir(tmp_path) == ["file.txt"]
 
 
 # Runs

@@ -1,4 +1,4 @@
-"""Make the pickles beside this file; for any Python from 2.7 on, with its NumPy.
+"""Write the pickles beside this file, with any Python from 2.7 on and its NumPy.
 
 They hold train, valid and test of 6, 2 and 3 images of 12 pixels, (7 i + first) % 256 / 256.
 """

@@ -1,27 +1,35 @@
 """MNIST's four files, downloaded once, verified, and kept in the user's cache."""
 
-import contextlib
 import hashlib
 import http.client
 import os
-import secrets
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
-from dae.datasets._formats import BLOCK, DataError, faults_of, one_line, open_stream
+from dae._files import atomic_write
+from dae.datasets._errors import DataError, as_data_error, one_line
+from dae.datasets._reader import BLOCK, open_reader
 
 
 class PackedFile(NamedTuple):
-    """A gzipped file as it was published, and what it unpacks to."""
+    """A gzipped file as it was published.
+
+    Attributes
+    ----------
+    name : str
+    size, unpacked_size : int
+        The number of bytes in the file and in what it unpacks to.
+    sha256, unpacked_sha256 : str
+        The SHA-256 of both, in hexadecimal.
+    """
 
     name: str
-    size: int  # bytes
+    size: int
     sha256: str
-    unpacked_size: int  # bytes
+    unpacked_size: int
     unpacked_sha256: str
 
 
@@ -62,7 +70,6 @@ MIRRORS = (
 )
 
 TIMEOUT = 30  # seconds without a byte
-STALE = 3600  # seconds after which an unfinished file has no writer any more
 
 
 def cache_folder(cache_dir=None):
@@ -71,20 +78,21 @@ def cache_folder(cache_dir=None):
     Parameters
     ----------
     cache_dir : str or Path, optional
-        Without it, the environment variable ``DAE_CACHE_DIR`` says; without that, it is ``dae``
+        By default the value of the environment variable ``DAE_CACHE_DIR`` or, without it, ``dae``
         in the platform's folder for caches.
 
     Returns
     -------
     Path
+        The folder, which may not exist yet.
 
     Raises
     ------
     DataError
-        If none of these is known.
+        If the user's home folder is needed for it and is not known.
     """
     given = cache_dir or os.environ.get("DAE_CACHE_DIR")
-    with faults_of("no cache folder; set DAE_CACHE_DIR", RuntimeError):
+    with as_data_error("no cache folder; set DAE_CACHE_DIR", RuntimeError):
         if given:
             return Path(given).expanduser()
         if sys.platform == "win32":
@@ -95,10 +103,11 @@ def cache_folder(cache_dir=None):
 
 
 def fetch(files, mirrors, folder, progress=None, timeout=TIMEOUT):
-    """Make sure that a folder holds the right files; download those that are missing.
+    """Download the files that a folder lacks, and verify all of them.
 
     A file appears under its name only when it is whole and verified. One that is there already
     may be gzipped differently, or not at all, if its content is right; it is never replaced.
+    Several processes may download into the same folder at once.
 
     Parameters
     ----------
@@ -106,18 +115,19 @@ def fetch(files, mirrors, folder, progress=None, timeout=TIMEOUT):
     mirrors : sequence of str
         Addresses ending in ``/``, tried in turn.
     folder : Path
+        Created if it does not exist and there is something to write to it.
     progress : callable, optional
-        Called as ``progress(name, done, size)`` while a file arrives, sizes in bytes; `done`
-        starts again when the next mirror is tried.
-    timeout : float
+        Called as ``progress(name, done, size)`` while a file arrives, with the name of the file
+        and two numbers of bytes; `done` starts again at 0 when the next mirror is tried.
+    timeout : float, default=30
         Seconds that a mirror may stay silent.
 
     Raises
     ------
     DataError
-        If no mirror has the right file, or the folder holds a wrong one or cannot be written.
+        If no mirror has the right file, or the folder has a wrong one or cannot be written to.
     """
-    with faults_of(folder, OSError):
+    with as_data_error(folder, OSError):
         for file in files:
             path = folder / file.name
             if path.exists():
@@ -128,13 +138,30 @@ def fetch(files, mirrors, folder, progress=None, timeout=TIMEOUT):
                 except DataError as error:
                     names = ", ".join(file.name for file in files)
                     raise DataError(f"{error}; otherwise put {names} into {folder}") from error
-                _write(path, data)
+                folder.mkdir(parents=True, exist_ok=True)
+                with atomic_write(path) as temporary:
+                    temporary.write_bytes(data)
 
 
 def fetch_mnist(cache_dir=None, progress=None):
-    """Return the folder of the cache that holds MNIST's four files, downloading what it lacks.
+    """Download the files of MNIST that the cache lacks, and return their folder.
 
-    Parameters and errors are those of `cache_folder` and `fetch`.
+    Parameters
+    ----------
+    cache_dir : str or Path, optional
+        See `cache_folder`.
+    progress : callable, optional
+        See `fetch`.
+
+    Returns
+    -------
+    Path
+        The folder that holds the four files.
+
+    Raises
+    ------
+    DataError
+        If there is no cache folder, or a file is wrong or cannot be downloaded or written.
     """
     folder = cache_folder(cache_dir) / "mnist"
     fetch(MNIST, MIRRORS, folder, progress)
@@ -142,13 +169,13 @@ def fetch_mnist(cache_dir=None, progress=None):
 
 
 def _check(path, file):
-    """Make sure that a file unpacks to the right content, however it is packed."""
+    """Check that a file unpacks to the right content, however it is packed."""
     try:
-        with open_stream(path) as stream:
-            content = stream.read(file.unpacked_size)
-            stream.finish()
+        with open_reader(path) as reader:
+            content = reader.read(file.unpacked_size)
+            reader.check_end()
             if hashlib.sha256(content).hexdigest() != file.unpacked_sha256:
-                raise stream.fault("its SHA-256 is not that of the published file")
+                raise reader.error("its SHA-256 is not that of the published file")
     except DataError as error:
         raise DataError(f"{error}; remove it to have it downloaded again") from error
 
@@ -173,22 +200,3 @@ def _download(file, mirrors, progress, timeout):
         except (OSError, http.client.HTTPException) as error:
             failures.append(f"{mirror}: {one_line(getattr(error, 'reason', error))}")
     raise DataError(f"{file.name} could not be downloaded: {'; '.join(failures)}")
-
-
-def _write(path, data):
-    """Write a file such that at any moment there is the whole of it or nothing."""
-    folder = path.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    for part in folder.glob(".*.part"):
-        with contextlib.suppress(FileNotFoundError):  # another process was faster
-            if part.stat().st_mtime < time.time() - STALE:
-                part.unlink()
-    part = folder / f".{path.name}.{secrets.token_hex(8)}.part"
-    try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

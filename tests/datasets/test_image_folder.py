@@ -1,4 +1,4 @@
-"""`dae.datasets._image_folders`: folders of images as users have them."""
+"""`dae.datasets._image_folder`: folders of images as users have them."""
 
 import builtins
 import os

@@ -12,8 +12,7 @@ import pytensor
 import pytest
 
 from dae.commands import make_mini_mnist
-from dae.datasets import downloads
-from dae.datasets.loading import MINI_MNIST, DataError, load_data, read_data, to_floatX
+from dae.datasets import MINI_MNIST, DataError, _downloads, load_data, read_data, to_floatX
 
 IDX_NAMES = [
     "train-images-idx3-ubyte",
@@ -170,12 +169,12 @@ def routes(mnist, folder):
 
 
 def test_all_routes_give_identical_arrays(mnist, tmp_path, monkeypatch):
-    monkeypatch.setattr(downloads, "MIRRORS", ())
+    monkeypatch.setattr(_downloads, "MIRRORS", ())
     monkeypatch.setattr(
-        downloads,
+        _downloads,
         "MNIST",
         [
-            downloads.PackedFile(
+            _downloads.PackedFile(
                 f"{name}.gz", 0, "", len(idx_bytes(a)), hashlib.sha256(idx_bytes(a)).hexdigest()
             )
             for name, a in zip(IDX_NAMES, mnist, strict=True)

@@ -1,9 +1,9 @@
-"""The tutorial's ``mnist.pkl.gz``, read without ever running a pickle.
+"""Pickles like the tutorial's ``mnist.pkl.gz``, read without ever running them.
 
 A pickle is a program for a stack machine, and `pickle.load` lets that program call anything it
-names. Here the opcodes that a pickled NumPy array needs, and no others, build a tree of inert
-values, in which a call is a `Call` that nobody makes. The tree is then compared with what
-NumPy 1 and 2 write on Python 2 and 3, and arrays are made of the bytes found in it.
+names. Here the opcodes that a pickled NumPy array needs, and no others, build a tree of plain
+values, in which a call is an object of class `Call` and is never carried out. The tree is compared
+with what NumPy 1 and 2 write on Python 2 and 3, and the bytes found in it become arrays.
 """
 
 import pickletools
@@ -13,12 +13,13 @@ from enum import Enum
 
 import numpy as np
 
-from dae.datasets._formats import DataError, open_stream
+from dae.datasets._errors import DataError
+from dae.datasets._reader import open_reader
 
-# Six arrays take a few hundred. The one bound on stack, memo, nesting and time.
+# Six arrays take a few hundred. This alone bounds stack, memo, nesting and time.
 MAX_OPCODES = 10_000
 
-# How many bytes say how long an opcode's argument is, where the opcode itself does not.
+# The number of bytes that hold the size of an opcode's argument, where its kind does not fix it.
 SIZE_FIELDS = {
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
     pickletools.TAKEN_FROM_ARGUMENT4: 4,
@@ -26,14 +27,14 @@ SIZE_FIELDS = {
     pickletools.TAKEN_FROM_ARGUMENT8U: 8,
 }
 
-# What a program that makes no sense runs into.
+# What a program that makes no sense raises while it is followed.
 PROGRAM_ERRORS = (AttributeError, IndexError, KeyError, TypeError, ValueError, Warning)
 
 MARK = object()
 
 
 class Global(Enum):
-    """What a pickled array may name; nothing of it is ever imported or called from here."""
+    """The functions and classes that a pickled array may name; none is imported or called."""
 
     RECONSTRUCT = "_reconstruct"
     FROMBUFFER = "_frombuffer"
@@ -55,7 +56,15 @@ GLOBALS = {
 
 @dataclass(eq=False)
 class Call:
-    """A call that the pickle asks for, and the state it would give to the result."""
+    """A call that the pickle asks for.
+
+    Attributes
+    ----------
+    function : Global
+    arguments : tuple
+    state : object
+        What ``__setstate__`` of the result would be called with.
+    """
 
     function: Global
     arguments: tuple
@@ -63,7 +72,7 @@ class Call:
 
 
 def read_pickle(path):
-    """Read a pickle, plain or gzipped, of three (x, y) pairs of arrays.
+    """Read three (x, y) pairs of arrays from a pickle, plain or gzipped.
 
     Parameters
     ----------
@@ -71,27 +80,27 @@ def read_pickle(path):
 
     Returns
     -------
-    list of three (ndarray, ndarray)
-        Train, valid and test, of the shapes and dtypes in the file.
+    list of (ndarray, ndarray)
+        Training, validation and test data, of the shapes and dtypes in the file.
 
     Raises
     ------
     DataError
         If the file is damaged, or is not a pickle of three pairs of arrays of numbers.
     """
-    with open_stream(path) as stream:
+    with open_reader(path) as reader:
         try:
-            match _run(stream):
+            match _run(reader):
                 case [[_, _], [_, _], [_, _]] as pairs:
-                    return [(_array(x, stream), _array(y, stream)) for x, y in pairs]
+                    return [(_array(x, reader), _array(y, reader)) for x, y in pairs]
         except DataError:
             raise
         except PROGRAM_ERRORS as error:
-            raise stream.fault("damaged, or not a pickle of arrays") from error
-        raise stream.fault("expected three pairs, (x, y) of train, valid and test")
+            raise reader.error("damaged, or not a pickle of arrays") from error
+        raise reader.error("expected three pairs, (x, y) of train, valid and test")
 
 
-def _run(stream):
+def _run(reader):
     """Follow the opcodes and return the tree that they build."""
     stack = []
     memo = {}
@@ -103,7 +112,7 @@ def _run(stream):
         return items
 
     for _ in range(MAX_OPCODES):
-        opcode, argument = _read_opcode(stream)
+        opcode, argument = _read_opcode(reader)
         match opcode:
             case "PROTO" | "FRAME":
                 pass
@@ -152,44 +161,44 @@ def _run(stream):
             case "BINGET" | "LONG_BINGET":
                 stack.append(memo[int.from_bytes(argument, "little")])
             case "GLOBAL":
-                stack.append(_global(str(argument, "utf-8"), stream))
+                stack.append(_global(str(argument, "utf-8"), reader))
             case "STACK_GLOBAL":
                 name, module = stack.pop(), stack.pop()
-                stack.append(_global(" ".join([module, name]), stream))
+                stack.append(_global(" ".join([module, name]), reader))
             case "REDUCE":
                 arguments, function = stack.pop(), stack.pop()
                 stack.append(Call(function, arguments))
             case "BUILD":
                 state = stack.pop()
                 if not isinstance(stack[-1], Call):
-                    raise stream.fault("refused: it gives a state to something not an array")
+                    raise reader.error("refused: it gives a state to something not an array")
                 stack[-1].state = state
             case "STOP":
-                stream.finish()
+                reader.check_end()
                 (tree,) = stack
                 return tree
             case _:
-                raise stream.fault(f"refused: a pickle of arrays has no opcode {opcode}")
-    raise stream.fault(f"refused: more than {MAX_OPCODES} opcodes for six arrays")
+                raise reader.error(f"refused: a pickle of arrays has no opcode {opcode}")
+    raise reader.error(f"refused: more than {MAX_OPCODES} opcodes for six arrays")
 
 
-def _read_opcode(stream):
+def _read_opcode(reader):
     """Read an opcode; return its name and the bytes of its argument."""
-    opcode = pickletools.code2op[stream.read(1).decode("latin-1")]
+    opcode = pickletools.code2op[reader.read(1).decode("latin-1")]
     size = opcode.arg.n if opcode.arg else 0
     if size == pickletools.UP_TO_NEWLINE:
-        argument = stream.read_line()
+        argument = reader.read_line()
         if opcode.name == "GLOBAL":
-            argument += b" " + stream.read_line()
+            argument += b" " + reader.read_line()
     else:
         if size in SIZE_FIELDS:
-            size = int.from_bytes(stream.read(SIZE_FIELDS[size]), "little")
-        argument = stream.read(size)
+            size = int.from_bytes(reader.read(SIZE_FIELDS[size]), "little")
+        argument = reader.read(size)
     return opcode.name, argument
 
 
 def _unescaped(literal):
-    """Return the bytes that a Python 2 string literal stands for."""
+    """Return the bytes that a string literal of Python 2 denotes."""
     if literal[:1] not in (b"'", b'"') or literal[:1] != literal[-1:]:
         raise ValueError("not a string literal")
     with warnings.catch_warnings():
@@ -197,14 +206,14 @@ def _unescaped(literal):
         return bytearray(literal[1:-1].decode("unicode-escape"), "latin-1")
 
 
-def _global(name, stream):
+def _global(name, reader):
     if name not in GLOBALS:
-        raise stream.fault(f"refused: a pickle of arrays does not ask for {name[:60]!r}")
+        raise reader.error(f"refused: a pickle of arrays does not ask for {name[:60]!r}")
     return GLOBALS[name]
 
 
-def _array(tree, stream):
-    """Return the array that `tree` describes, in one of the two ways that NumPy has."""
+def _array(tree, reader):
+    """Return the array that a tree describes, in one of the two ways that NumPy has."""
     match tree:
         case Call(
             Global.RECONSTRUCT, (Global.NDARRAY, *_), (int(), tuple(shape), dtype, fortran, data)
@@ -213,22 +222,22 @@ def _array(tree, stream):
         case Call(Global.FROMBUFFER, (data, dtype, tuple(shape), "C" | "F" as order, *_)):
             pass
         case _:
-            raise stream.fault("something in it is not an array")
+            raise reader.error("something in it is not an array")
     match dtype:
         case Call(Global.DTYPE, (code, *_), (int(), byte_order, None, None, None, *_)):
-            dtype = stream.checked_dtype(_text(byte_order) + _text(code))
+            dtype = reader.check_dtype(_text(byte_order) + _text(code))
         case _:
-            raise stream.fault("an array in it does not hold plain numbers")
+            raise reader.error("an array in it does not hold plain numbers")
     match data:
         case Call(Global.ENCODE, (str(text), "latin1")):
             data = bytearray(text, "latin-1")
     if not all(isinstance(side, int) for side in shape):
-        raise stream.fault("an array in it has a shape that is not made of numbers")
-    if stream.checked_count(shape) * dtype.itemsize != len(data):
-        raise stream.fault("an array in it has too few or too many bytes for its shape")
+        raise reader.error("an array in it has a shape that is not made of numbers")
+    if reader.check_shape(shape) * dtype.itemsize != len(data):
+        raise reader.error("an array in it has too few or too many bytes for its shape")
     return np.frombuffer(data, dtype).reshape(shape, order=order)
 
 
 def _text(value):
-    """Return a string that Python 2 may have written as bytes."""
+    """Return a string, which Python 2 may have written as bytes."""
     return value if isinstance(value, str) else value.decode("latin-1")

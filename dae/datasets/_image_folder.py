@@ -1,31 +1,30 @@
-"""Folders of images, read with Pillow."""
+"""A folder of images, read with Pillow."""
 
 import re
 import warnings
 
 import numpy as np
 
-from dae.datasets._formats import DataError, faults_of
+from dae.datasets._errors import DataError, as_data_error
 
+# What Pillow warns of when a picture is damaged, or so large that it may be a bomb.
 PICTURE_WARNINGS = (UserWarning, RuntimeWarning)
-"""What Pillow warns of when a picture is damaged, or so large that it may be a bomb."""
 
 
 def read_image_folder(folder, image_shape=None):
-    """Read every image of a folder, as greys.
+    """Read every image of a folder as grey values.
 
-    An image is a file whose extension Pillow knows; hidden files, files of other kinds and
-    folders inside the folder are passed over. The images come in the order of their names,
-    numbers in a name compared as numbers: ``img2.png`` before ``img10.png``. They are turned as
-    their camera says; transparent pixels count as black; of an animation the first picture is
-    taken. PostScript, being a program, is refused.
+    An image is a file whose extension Pillow knows; hidden files, other files and folders inside
+    the folder are ignored. The images are sorted by name, numbers in a name compared as numbers:
+    ``img2.png`` before ``img10.png``. They are rotated as their EXIF data say; transparent pixels
+    become black; of an animation the first frame is read. PostScript, being a program, is refused.
 
     Parameters
     ----------
     folder : Path
     image_shape : (int, int), optional
-        Height and width in pixels to stretch every image to. Without it all images must have
-        one size, and keep it.
+        Height and width in pixels that every image is resized to. By default all images must have
+        the same size, and keep it.
 
     Returns
     -------
@@ -34,7 +33,7 @@ def read_image_folder(folder, image_shape=None):
     Raises
     ------
     DataError
-        If there is no image, one cannot be read or warns, or the sizes differ.
+        If there is no image, if one is damaged or refused, or if the sizes differ.
     """
     from PIL import Image
 
@@ -76,7 +75,7 @@ def _read_image(path, image_shape):
     # Ghostscript would run an EPS file; every other format is mere data.
     formats = [name for name in Image.OPEN if name != "EPS"]
     # Pillow's decoders document no exceptions of their own: a damaged file may raise anything.
-    with faults_of(path, Exception), warnings.catch_warnings():
+    with as_data_error(path, Exception), warnings.catch_warnings():
         for category in PICTURE_WARNINGS:
             warnings.simplefilter("error", category)
         with Image.open(path, formats=formats) as image:

@@ -1,4 +1,4 @@
-"""Data sets: bytes on disk become NumPy arrays, and those become shared variables."""
+"""From the name of a data set to its arrays: find the files, read them, check what they hold."""
 
 import math
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dae.datasets._formats import DataError, faults_of, read_idx, read_npy, read_npz
-from dae.datasets._image_folders import read_image_folder
-from dae.datasets._pickles import read_pickle
-from dae.datasets.downloads import fetch_mnist
-
-__all__ = ["DataError", "Dataset", "load_data", "read_data", "to_floatX"]
+from dae.datasets._downloads import fetch_mnist
+from dae.datasets._errors import DataError, as_data_error
+from dae.datasets._idx import read_idx
+from dae.datasets._image_folder import read_image_folder
+from dae.datasets._npy import read_npy, read_npz
+from dae.datasets._pkl import read_pickle
 
 PARTS = ("train", "valid", "test")
 
@@ -24,7 +24,7 @@ IDX_FILES = (
     "t10k-labels-idx1-ubyte",
 )
 
-KINDS = (
+SOURCES = (
     "mini-mnist, mnist, a .npz, .npy or .pkl.gz file, a folder of images or a folder "
     "with MNIST's four IDX files"
 )
@@ -36,8 +36,8 @@ class Dataset(NamedTuple):
     Attributes
     ----------
     train, valid, test : (ndarray, ndarray or None)
-        ``x``, shape (n, n_visible), uint8 or float, C-contiguous; ``y``, shape (n,), int32, or
-        None where there are no labels. `valid` and `test` may have no rows.
+        The images ``x``, shape (n, n_visible), uint8 or float, C-contiguous, and their labels
+        ``y``, shape (n,), int32, or None if there are none. Of `valid` and `test`, n may be 0.
     image_shape : (int, int)
         Height and width of an image in pixels; their product is n_visible.
     """
@@ -53,19 +53,25 @@ def load_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=No
 
     Parameters
     ----------
-    source, image_shape, cache_dir, progress
-        As for `read_data`.
+    source : str or Path, default='mini-mnist'
+        What to read: see `read_data`.
+    image_shape : (int, int), optional
+        Height and width of an image in pixels: see `read_data`.
+    cache_dir : str or Path, optional
+        Where downloads are kept: see `read_data`.
+    progress : callable, optional
+        Called while a file is downloaded: see `read_data`.
 
     Returns
     -------
     [(train_set_x, train_set_y), (valid_set_x, valid_set_y), (test_set_x, test_set_y)]
-        ``x`` is a shared matrix of floatX in [0, 1], shape (n, n_visible); ``y`` a shared vector
-        of int32, shape (n,), or None where there are no labels.
+        ``x`` is a shared matrix of floatX in [0, 1], shape (n, n_visible); ``y`` is a shared
+        vector of int32, shape (n,), or None if there are no labels.
 
     Raises
     ------
     DataError
-        As `read_data` does.
+        If anything is wrong with the data: no such file, a damaged one, one of the wrong kind.
 
     Examples
     --------
@@ -74,7 +80,7 @@ def load_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=No
     >>> train_set_x.get_value(borrow=True).shape
     (5000, 784)
     """
-    import pytensor  # here, so that reading arrays does not wait for it
+    import pytensor  # here, since its import takes seconds that reading arrays need not
 
     def shared(array):
         return None if array is None else pytensor.shared(array, borrow=True)
@@ -89,18 +95,20 @@ def load_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=No
 def to_floatX(x, dtype):
     """Return pixels as floats in [0, 1].
 
-    Bytes are divided by 256, as in the tutorial's ``mnist.pkl.gz``; floats are taken as they
-    are, without a copy where the dtype is the wanted one already.
+    Bytes are divided by 256, as in the tutorial's ``mnist.pkl.gz``. Floats keep their values, and
+    are not copied if they have the dtype already.
 
     Parameters
     ----------
     x : ndarray of uint8 or float
-    dtype : str
-        ``"float32"`` or ``"float64"``.
+        Pixels, of any shape.
+    dtype : {'float32', 'float64'}
+        The floatX of the graph that they are for.
 
     Returns
     -------
-    ndarray of `dtype`, C-contiguous
+    ndarray of `dtype`
+        Of the shape of `x`, C-contiguous.
     """
     if x.dtype == np.uint8:
         return np.multiply(x, 1 / 256, dtype=dtype, order="C")
@@ -112,35 +120,38 @@ def read_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=No
 
     Parameters
     ----------
-    source : str or Path
+    source : str or Path, default='mini-mnist'
         What to read:
 
         - ``mini-mnist``: the tenth of MNIST that comes with this package.
-        - ``mnist``: the whole of it, downloaded into the cache when it is not there yet.
+        - ``mnist``: the whole of MNIST, downloaded into the cache when it is not there yet.
         - A folder with MNIST's four IDX files, plain or gzipped.
-        - A folder of images, all of them training data without labels: see
-          `dae.datasets._image_folders.read_image_folder`.
-        - A ``.pkl`` or ``.pickle`` file, also with ``.gz``: a pickle of three pairs of arrays
-          like the tutorial's. It is never unpickled: see `dae.datasets._pickles`.
+        - A folder of images in any format that Pillow reads, all of them training data without
+          labels. They are sorted by name, numbers in a name compared as numbers, and converted
+          to grey values.
+        - A ``.pkl`` or ``.pickle`` file, plain or gzipped (``.pkl.gz``): a pickle of three pairs
+          of arrays like the tutorial's. No pickle is ever run: the arrays are found by reading
+          its opcodes, and whatever is not needed for arrays is refused.
         - A ``.npz`` file with arrays named ``train_x``, ``train_y``, ``valid_x``, ``valid_y``,
           ``test_x``, ``test_y``, or ``x_train`` and so on as in Keras' ``mnist.npz``; all but
           the first may be missing.
-        - A ``.npy`` file with one matrix, all of it training data without labels.
+        - A ``.npy`` file with one array, all of it training data without labels.
 
-        Images are arrays (n, n_visible) or (n, height, width), either of bytes or of floats in
-        [0, 1]; labels are integers (n,). Where there is test but no validation data, the last
-        sixth of the training data is set aside for validation: MNIST's 60,000 images become the
-        tutorial's 50,000 and 10,000.
+        Images are arrays of shape (n, n_visible) or (n, height, width), either of uint8 or of
+        floats in [0, 1]; labels are integers of shape (n,). If there are test data but no
+        validation data, the last sixth of the training data becomes validation data: MNIST's
+        60,000 images become the tutorial's 50,000 and 10,000.
     image_shape : (int, int), optional
-        Height and width of an image in pixels. Images of a folder are resized to it; elsewhere
-        it only says how n_visible pixels lie. Without it they lie as in the file or, if that has
-        a matrix, as a square or else in one row.
+        Height and width of an image in pixels. Images of a folder are resized to it; otherwise
+        height times width must be n_visible. By default it is that of the file or, if the images
+        are the rows of a matrix, a square if n_visible is one, else (1, n_visible).
     cache_dir : str or Path, optional
-        Where ``mnist`` is kept, in a folder ``mnist``. Without it the environment variable
-        ``DAE_CACHE_DIR`` says, and without that it is the platform's folder for caches.
+        The folder whose subfolder ``mnist`` holds the download. By default the value of the
+        environment variable ``DAE_CACHE_DIR`` or, without it, ``dae`` in the platform's folder
+        for caches.
     progress : callable, optional
-        Called as ``progress(name, done, size)`` while a file is downloaded, sizes in bytes;
-        `done` starts again when another mirror is tried.
+        Called as ``progress(name, done, size)`` while a file is downloaded, with the name of the
+        file and two numbers of bytes; `done` starts again at 0 when another mirror is tried.
 
     Returns
     -------
@@ -157,21 +168,21 @@ def read_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=No
         path = fetch_mnist(cache_dir, progress)
     else:
         path = Path(source)
-    with faults_of(path, (MemoryError, OSError)):
+    with as_data_error(path, (MemoryError, OSError)):
         pairs = _read_pairs(path, image_shape)
         train, valid, test = (
             _checked_pair(x, y, pairs[0], f"{path}, {part}")
             for part, (x, y) in zip(PARTS, pairs, strict=True)
         )
     if len(valid[0]) == 0 < len(test[0]):
-        train, valid = _set_aside(*train)
+        train, valid = _split_valid(*train)
     if len(train[0]) == 0:
         raise DataError(f"{path}: has no training images")
     return Dataset(train, valid, test, _image_shape(image_shape, pairs[0][0], path))
 
 
 def _read_pairs(path, image_shape):
-    """Read (x, y) of train, valid and test as the file has them; None is what it lacks."""
+    """Return (x, y) of train, valid and test as they are in the file, None for what it lacks."""
     nothing = (None, None)
     if path.is_dir():
         idx_paths = [_find_idx(path, name) for name in IDX_FILES]
@@ -183,7 +194,7 @@ def _read_pairs(path, image_shape):
             raise DataError(f"{path}: has no {missing}, plain or gzipped, beside the other files")
         return (read_image_folder(path, image_shape), None), nothing, nothing
     if not path.is_file():
-        raise DataError(f"{path}: no such file or folder; expected {KINDS}")
+        raise DataError(f"{path}: no such file or folder; expected {SOURCES}")
     name = path.name.lower()
     if name.endswith(".npy"):
         return (read_npy(path), None), nothing, nothing
@@ -191,11 +202,11 @@ def _read_pairs(path, image_shape):
         return _named_pairs(read_npz(path), path)
     if name.endswith((".pkl", ".pickle", ".pkl.gz", ".pickle.gz")):
         return read_pickle(path)
-    raise DataError(f"{path}: unknown kind of file; expected {KINDS}")
+    raise DataError(f"{path}: unknown kind of file; expected {SOURCES}")
 
 
 def _find_idx(folder, name):
-    """Return the path of one of MNIST's files in one of its usual spellings, or None."""
+    """Return the path of one of MNIST's files under one of its usual names, or None."""
     dotted = name.replace("-idx", ".idx")
     for spelling in (f"{name}.gz", name, f"{dotted}.gz", dotted):
         if (folder / spelling).is_file():
@@ -204,7 +215,7 @@ def _find_idx(folder, name):
 
 
 def _named_pairs(arrays, path):
-    """Sort the arrays of an npz file into (x, y) of train, valid and test."""
+    """Return (x, y) of train, valid and test from the arrays of an npz file."""
     names = ", ".join(arrays)
     pairs = []
     for part in PARTS:
@@ -222,7 +233,7 @@ def _named_pairs(arrays, path):
 
 
 def _checked_pair(x, y, train, name):
-    """Return (x, y) as a `Dataset` has them; what is None becomes no rows of its like in train."""
+    """Return (x, y) as a `Dataset` has them; None becomes an array of 0 rows like that of train."""
     train_x, train_y = train
     if x is None:
         x, y = train_x[:0], None if train_y is None else train_y[:0]
@@ -247,8 +258,8 @@ def _checked_pair(x, y, train, name):
     return x, y
 
 
-def _set_aside(x, y):
-    """Cut the last sixth off the training data, to validate with."""
+def _split_valid(x, y):
+    """Split the last sixth off the training data, for validation."""
     cut = len(x) - len(x) // 6
     if y is None:
         return (x[:cut], None), (x[cut:], None)
@@ -256,7 +267,7 @@ def _set_aside(x, y):
 
 
 def _image_shape(given, x, path):
-    """Return the height and width of the images `x`, as given, as they are or as a square."""
+    """Return the height and width of images: as given, as in the file, or of a square."""
     n_visible = math.prod(x.shape[1:])
     side = math.isqrt(n_visible)
     if given is None and x.ndim == 3:
