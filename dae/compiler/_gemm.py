@@ -20,6 +20,7 @@ from numba.core.cgutils import (
     alloca_once,
     alloca_once_value,
     for_range_slice,
+    get_or_insert_function,
     int32_t,
     intp_t,
     unpack_tuple,
@@ -29,11 +30,11 @@ from numba.extending import intrinsic
 
 from dae.compiler._kernels import njit
 
-VERSION = 1
+VERSION = 2
 """See `dae._machine_code.cache_key`."""
 
-DEPTH = 256
-"""Terms that a tile adds up at a time: so few that their factors stay in the nearest cache."""
+DEPTH = 64
+"""Terms that a tile adds up at a time: so few that the memory pages of their factors stay known."""
 
 LINE = 64
 """Bytes that memory moves at a time."""
@@ -96,16 +97,30 @@ class Matrix:
         start = self.builder.gep(self.start, [place], source_etype=self.element)
         return Matrix(self.builder, start, self.element, self.row_step, self.column_step)
 
-    def load(self, i, j, width):
-        """Load a vector: a piece of a row."""
+    def load(self, i, j, width, mask=None):
+        """Load a vector, a piece of a row; elements that a mask leaves out are zero."""
         kind = ir.VectorType(self.element, width)
         place = self.builder.bitcast(self.part(i, j).start, kind.as_pointer())
-        return self.builder.load(place, align=self.itemsize, typ=kind)
+        if mask is None:
+            return self.builder.load(place, align=self.itemsize, typ=kind)
+        arguments = place, int32_t(self.itemsize), mask, kind([0.0] * width)
+        return self._call_masked("load", kind, kind, arguments)
 
-    def store(self, vector, i, j):
-        """Store a vector."""
+    def store(self, vector, i, j, mask=None):
+        """Store a vector, but for the elements that a mask leaves out."""
         place = self.builder.bitcast(self.part(i, j).start, vector.type.as_pointer())
-        self.builder.store(vector, place, align=self.itemsize)
+        if mask is None:
+            self.builder.store(vector, place, align=self.itemsize)
+        else:
+            arguments = vector, place, int32_t(self.itemsize), mask
+            self._call_masked("store", vector.type, ir.VoidType(), arguments)
+
+    def _call_masked(self, action, vector, result, arguments):
+        """Call LLVM's own function for a part of a vector."""
+        name = f"llvm.masked.{action}.v{vector.count}f{8 * self.itemsize}.p0"
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        function = get_or_insert_function(self.builder.module, kind, name)
+        return self.builder.call(function, arguments)
 
     def repeat(self, i, j, width):
         """Load an element into all places of a vector."""
@@ -146,6 +161,39 @@ def spans(builder, stop, sizes):
         done = end
 
 
+def strips(builder, vector, n):
+    """Loop over n columns: two vectors of them at a time, at the end one, and a part of one.
+
+    Parameters
+    ----------
+    builder : llvmlite.ir.IRBuilder
+    vector : int
+        Elements of a vector.
+    n : llvmlite.ir.Value
+
+    Yields
+    ------
+    start : llvmlite.ir.Value
+    width : int
+    there : llvmlite.ir.Value
+        How many of these columns there are.
+    mask : llvmlite.ir.Value or None
+        Which elements of a vector they are; None for all.
+    """
+    width = 2 * vector
+    end = builder.sub(n, builder.srem(n, number(width)))
+    with for_range_slice(builder, number(0), end, number(width)) as (start, _):
+        yield start, width, number(width), None
+    lanes = ir.VectorType(int32_t, vector)(list(range(vector)))
+    with for_range_slice(builder, end, n, number(vector)) as (start, _):
+        rest = builder.sub(n, start)
+        is_part = builder.icmp_signed("<", rest, number(vector))
+        there = builder.select(is_part, rest, number(vector))
+        one = builder.insert_element(lanes, builder.trunc(there, int32_t), int32_t(0))
+        repeated = builder.shuffle_vector(one, one, lanes.type([0] * vector))
+        yield start, vector, there, builder.icmp_signed("<", lanes, repeated)
+
+
 @contextmanager
 def loop(builder, stop, step=1):
     """Loop over range(0, stop, step), and keep LLVM from unrolling it.
@@ -158,24 +206,31 @@ def loop(builder, stop, step=1):
         yield i
 
 
-def write_tile(builder, rows, width, depth, c, alpha, a, b):
-    """Write: add alpha a b to c, for so many rows, columns and terms."""
+def write_tile(builder, rows, width, mask, depth, c, alpha, a, b):
+    """Write: add alpha a b to c, for so many rows, columns and terms.
+
+    A mask leaves out columns that there are not.
+    """
     fused = ["contract"]
     zeros = ir.VectorType(c.element, width)([0.0] * width)
     sums = [alloca_once_value(builder, zeros) for _ in range(rows)]  # LLVM makes them registers
     for i in range(rows):
         c.prefetch(i + rows, 0, width)
     with loop(builder, depth) as k:
-        row = b.load(k, 0, width)
+        row = b.load(k, 0, width, mask)
         b.prefetch(k, width, width)
         for i in range(rows):
             term = builder.fmul(a.repeat(i, k, width), row, flags=fused)
             total = builder.load(sums[i], typ=zeros.type)
             builder.store(builder.fadd(total, term, flags=fused), sums[i])
+    # All are loaded before one is stored: processors let a load wait for a masked store nearby.
+    totals = []
     for i in range(rows):
         total = builder.load(sums[i], typ=zeros.type)
         term = builder.fmul(alpha.repeat(0, 0, width), total, flags=fused)
-        c.store(builder.fadd(c.load(i, 0, width), term, flags=fused), i, 0)
+        totals.append(builder.fadd(c.load(i, 0, width, mask), term, flags=fused))
+    for i in range(rows):
+        c.store(totals[i], i, 0, mask)
 
 
 def write_transpose(builder, side, source, target):
@@ -193,34 +248,34 @@ def write_transpose(builder, side, source, target):
         target.store(rows[i], i, 0)
 
 
-def write_columns(builder, vector, width, depth, b):
+def write_columns(builder, vector, width, there, mask, depth, b):
     """Write: copy columns of b, which is transposed, to where they lie side by side."""
     copies = alloca_once(builder, b.element, size=number(DEPTH * width))
     copies.align = LINE
     columns = Matrix(builder, copies, b.element, width)
-    for k, side in spans(builder, depth, [vector, 1] if width % vector == 0 else [1]):
-        with loop(builder, width, side) as j:
+    for k, side in spans(builder, depth, [vector, 1] if mask is None else [1]):
+        with loop(builder, there, side) as j:
             write_transpose(builder, side, b.part(k, j).T, columns.part(k, j))
     return columns
 
 
 def write_product(builder, vector, height, m, n, depth, c, alpha, a, b):
     """Write: add alpha a b to c, in tiles of two vectors by a height, and smaller ones."""
-    heights, widths = [height, 1], sorted({2 * vector, 4, 1}, reverse=True)
+    heights = [height, 1]
     if a.is_transposed and not b.is_transposed:
         # c is what is large, and b is small: go through c as it lies in memory.
         for i, rows in spans(builder, m, heights):
-            for j, width in spans(builder, n, widths):
+            for j, width, _, mask in strips(builder, vector, n):
                 parts = c.part(i, j), alpha, a.part(i, 0), b.part(0, j)
-                write_tile(builder, rows, width, depth, *parts)
+                write_tile(builder, rows, width, mask, depth, *parts)
     else:
-        for j, width in spans(builder, n, widths):
+        for j, width, there, mask in strips(builder, vector, n):
             columns = b.part(0, j)
             if b.is_transposed:
-                columns = write_columns(builder, vector, width, depth, columns)
+                columns = write_columns(builder, vector, width, there, mask, depth, columns)
             for i, rows in spans(builder, m, heights):
                 parts = c.part(i, j), alpha, a.part(i, 0), columns
-                write_tile(builder, rows, width, depth, *parts)
+                write_tile(builder, rows, width, mask, depth, *parts)
 
 
 @cache
