@@ -99,7 +99,7 @@ class Training:
             try:
                 self._state.set(self.run.state)
             except ValueError as error:
-                raise RunError(f"cannot go on with {self.run.directory}: {error}") from error
+                raise RunError(f"cannot go on with {self.run.newest}: {error}") from error
         else:  # the weights of a model that was given do not follow from the seed
             self.save_checkpoint()
         for callback in self._callbacks:
@@ -187,8 +187,8 @@ def fit(config, data, *, model=None, run=None, callbacks=()):
     >>> model, history = fit(config, images)
     >>> for epoch in history:
     ...     print(f"epoch {epoch.epoch}: {epoch.cost:.1f}")
-    epoch 0:
-    epoch 1:
+    epoch 0: 164.6
+    epoch 1: 140.4
     >>> model.W.get_value().shape
     (784, 20)
     """
