@@ -137,7 +137,7 @@ def fit(config, data, *, model=None, run=None, callbacks=()):
 
     Nothing is printed, and without `run` nothing is written. With it a training that ends before
     its time, however it ends, can go on from its last checkpoint, to the same bits: reopen the
-    run and call `fit` again, with the same model.
+    run and call `fit` again, with a model that is built in the same way.
 
     Parameters
     ----------
@@ -178,6 +178,12 @@ def fit(config, data, *, model=None, run=None, callbacks=()):
         If there is a directory, and the updates change what is no array.
     FloatingPointError
         If a cost or, when a checkpoint is due, a parameter is infinite or NaN.
+
+    Notes
+    -----
+    The same bits take the same machine code. The operations of this package have it in every
+    process; those of PyTensor itself, which another model may consist of, can differ in the last
+    digit between the process that compiled them first and those that find them in its cache.
 
     Examples
     --------

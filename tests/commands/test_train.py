@@ -19,6 +19,7 @@ import textwrap
 import threading
 import time
 import tracemalloc
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from oracle import PUBLISHED, SAMPLE
 from PIL import Image
 
 import dae
-from dae import datasets
+from dae import Config, Run, datasets, fit
 from dae.commands import _train
 from dae.datasets import downloads
 from dae.train import main
@@ -609,6 +610,40 @@ def test_what_does_not_change_the_result_may_change(command, small, data, tmp_pa
     assert "Training epoch" not in stdout
     assert (out / "model.npz").read_bytes() == model
     assert command("--resume", out)[0] == 0  # where the data are now has been noted
+
+
+def test_a_run_that_python_began_goes_on(command, data, tmp_path):
+    config = Config(data=str(data), n_hidden=3, batch_size=12, training_epochs=2)
+    with Run(tmp_path / "out") as run:
+        fit(config, np.load(data), run=run)
+    status, stdout, stderr = command("--resume", tmp_path / "out", "--training-epochs=5")
+    assert (status, stderr) == (0, "")
+    assert "going on at epoch 2, minibatch 0" in stdout
+    model, history = fit(replace(config, training_epochs=5), np.load(data))
+    assert read_costs(tmp_path / "out") == [repr(epoch.cost) for epoch in history]
+    assert_array_equal(read_model(tmp_path / "out")["W"], model.W.get_value())
+    assert (tmp_path / "out" / "filters.png").exists()
+
+
+def test_a_run_of_another_model_is_refused(command, data, tmp_path):
+    class Mean:
+        """Learns the mean of its inputs."""
+
+        def __init__(self):
+            self.x = pytensor.tensor.matrix()
+            self.params = [pytensor.shared(np.zeros(16), name="mean")]
+
+        def get_cost_updates(self, learning_rate):
+            [mean] = self.params
+            cost = ((self.x - mean) ** 2).mean()
+            return cost, {mean: mean - learning_rate * pytensor.grad(cost, mean)}
+
+    out = tmp_path / "out"
+    with Run(out) as run:
+        fit(Config(data=str(data), training_epochs=2), np.load(data), model=Mean(), run=run)
+    status, _stdout, stderr = command("--resume", out, "--training-epochs=5")
+    assert (status, stderr.count("\n")) == (2, 1)
+    assert stderr.startswith(f"dae-train: cannot go on with {out}/checkpoint.npz: it holds mean fl")
 
 
 def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(command, small, tmp_path):
