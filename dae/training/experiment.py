@@ -157,7 +157,9 @@ def fit(config, data, *, model=None, run=None, callbacks=()):
         is `params`, whatever else the updates change, and the state of `theano_rng`. By default
         it is the worksheet's autoencoder: see `build_model`.
     run : Run, optional
-        The directory to keep the training in: a new one, or one that was reopened.
+        The directory to keep the training in: a new one, or one that was reopened. When all of
+        the `training_epochs` are done it gets ``model.npz``; a training that a callback stopped
+        for good gets it from ``run.save_model(model)``.
     callbacks : sequence of Callback, default=()
         Called in this order.
 

@@ -77,6 +77,31 @@ def test_symbolic_settings_become_arguments(floatX):
     assert_array_equal(da.W.get_value(), before)
 
 
+def test_symbolic_settings_are_arguments_in_the_order_given():
+    level, rate = pt.scalar("level"), pt.scalar("rate")
+    da = DenoisingAutoencoder(RandomState(1), n_visible=6, n_hidden=3)
+    train_da = compile_train_da(
+        da, pytensor.shared(X), batch_size=4, learning_rate=rate / 2, corruption_level=level
+    )
+    names = [argument.name for argument in train_da.maker.fgraph.inputs[:3]]
+    assert names == ["index", "rate", "level"]
+    train_da = compile_train_da(
+        da, pytensor.shared(X), batch_size=4, learning_rate=rate, corruption_level=0 * rate
+    )
+    before = da.W.get_value()
+    train_da(0, 0.0)
+    assert_array_equal(da.W.get_value(), before)
+
+
+def test_settings_that_the_model_does_not_take_are_refused():
+    da = Autoencoder(RandomState(1), n_visible=6, n_hidden=3)
+    settings = {"corruption_level": 0.0, "learning_rate": 0.1, "momentum": 0.9}
+    with pytest.raises(TypeError, match="momentum"):
+        compile_train_da(da, pytensor.shared(X), batch_size=4, **settings)
+    with pytest.raises(TypeError, match="learning_rate"):
+        compile_train_da(da, pytensor.shared(X), batch_size=4, corruption_level=0.0)
+
+
 def test_a_shared_setting_is_looked_up_at_each_call():
     rate = pytensor.shared(0.0)
     da = Autoencoder(RandomState(1), n_visible=6, n_hidden=3)
