@@ -74,7 +74,7 @@ def measure(dtype, batch_size, n_hidden, n_train):
 
     import dae
     from dae.datasets import read_data, to_floatX
-    from dae.training.step import train
+    from dae.training.epochs import train_epochs
 
     pytensor.config.floatX = dtype
     train_x, _ = read_data().train
@@ -86,7 +86,7 @@ def measure(dtype, batch_size, n_hidden, n_train):
     )
     n_train_batches = n_train // batch_size
     seconds = []
-    for epoch in train(train_da, n_train_batches, training_epochs=1_000_000):
+    for epoch in train_epochs(train_da, n_train_batches, training_epochs=1_000_000):
         seconds.append(epoch.seconds)
         if len(seconds) >= 3 and sum(seconds) > SECONDS:
             break

@@ -1,8 +1,7 @@
 """The Theano denoising-autoencoder tutorial, alive on PyTensor.
 
 A public name is imported from its room when it is first used, so that the commands answer before
-PyTensor is there. The epoch loop, `dae.training.train`, is not among them: `dae.train` is the
-command.
+PyTensor is there. `dae.train` is the command; to train from Python, call `dae.fit`.
 """
 
 from importlib import import_module
@@ -11,12 +10,17 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "Autoencoder": "models.autoencoder",
+    "Callback": "training.callbacks",
+    "Config": "training.config",
     "DataError": "datasets",
     "DenoisingAutoencoder": "models.autoencoder",
-    "Epoch": "training.step",
+    "Epoch": "training.epochs",
     "RandomStreams": "random",
+    "Run": "training.run_directory",
+    "RunError": "training.run_directory",
     "compile_train_da": "training.step",
     "cross_entropy": "models.costs",
+    "fit": "training.experiment",
     "load_data": "datasets",
     "masking_noise": "models.noise",
     "tile_raster_images": "reports.tiles",

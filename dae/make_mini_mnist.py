@@ -1,6 +1,8 @@
 """The command ``python -m dae.make_mini_mnist``: see `dae.commands.make_mini_mnist`."""
 
+import sys
+
 from dae.commands.make_mini_mnist import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

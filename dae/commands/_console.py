@@ -36,14 +36,17 @@ class Session:
     ----------
     advice : str
         How to go on after an early end, once that is possible.
+    stopped : StoppedError or None
+        Why the command shall end, where that is told while `stops_waiting`.
     """
 
     def __init__(self, prog, quiet):
         self.advice = ""
+        self.stopped = None
         self._prog = prog
         self._quiet = quiet
         self._bar = None
-        self._signals_wait = False
+        self._stops_wait = False
         self._signal = None
 
     def run(self, command):
@@ -88,7 +91,7 @@ class Session:
         Raises
         ------
         StoppedError
-            If nobody reads it any more.
+            If nobody reads it any more; but see `stops_waiting`.
         """
         if self._quiet:
             return
@@ -98,7 +101,7 @@ class Session:
             print(line, flush=True)
         except OSError as error:
             message = f"stopped, because standard output failed: {error.strerror}"
-            raise StoppedError(1, message) from None
+            self._stop(StoppedError(1, message))
         if self._bar is not None:
             self._bar.refresh()
 
@@ -138,19 +141,18 @@ class Session:
                 self._bar = None
 
     @contextlib.contextmanager
-    def signals_waiting(self):
-        """Let a first SIGINT or SIGTERM wait until `check_signals` is called."""
-        self._signals_wait = True
+    def stops_waiting(self):
+        """Let a first SIGINT or SIGTERM, or a standard output that fails, wait in `stopped`."""
+        self._stops_wait = True
         try:
             yield
         finally:
-            self._signals_wait = False
+            self._stops_wait = False
 
-    def check_signals(self):
-        """Raise `StoppedError` if a signal waits."""
-        if self._signal:
-            name = signal.Signals(self._signal).name
-            raise StoppedError(128 + self._signal, f"stopped by {name}")
+    def _stop(self, error):
+        if not self._stops_wait:
+            raise error
+        self.stopped = self.stopped or error
 
     @contextlib.contextmanager
     def _signals_handled(self):
@@ -167,11 +169,13 @@ class Session:
                 signal.signal(number, handler)
 
     def _receive_signal(self, number, frame):
-        if self._signals_wait and self._signal is None:
+        message = f"stopped by {signal.Signals(number).name}"
+        if self._stops_wait and self._signal is None:
             self._signal = number
+            self._stop(StoppedError(128 + number, message))
             return
         # No exception: LLVM, which compiles, calls back to Python and loses what is raised there.
-        self.complain(f"stopped by {signal.Signals(number).name}{self.advice}")
+        self.complain(f"{message}{self.advice}")
         os._exit(128 + number)
 
 

@@ -1,55 +1,20 @@
-"""The command: train an autoencoder and keep what comes out.
+"""The command `train`: train an autoencoder and keep what comes out.
 
 `python -m dae.train` repeats the worksheet's denoising autoencoder.
 """
 
 import argparse
-import re
 
 import dae
-from dae.commands._console import Session, close_stdout, complain
-from dae.training.config import POSITIVE, VALID, Config
+from dae.commands._arguments import Parser, image_shape, number, positive_int
+from dae.commands._console import Session, close_stdout
+from dae.training.config import VALID, Config
 
 PROG = "dae-train"
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message):
-        """Exit with status 2."""
-        complain(self.prog, f"{message} (see --help)")
-        self.exit(2)
-
-
-def number(kind, expected, is_valid):
-    """Return the type of an option: a number that satisfies a condition, such as in `VALID`."""
-
-    def parse(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not is_valid(value):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
-        return value
-
-    return parse
-
-
-positive_int = number(int, *POSITIVE)
-
-
-def image_shape(text):
-    """Parse the height and width of an image, such as 28x28."""
-    match = re.fullmatch(r"([1-9]\d{0,6})x([1-9]\d{0,6})", text, re.ASCII)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH in pixels, such as 28x28")
-    return [int(side) for side in match.groups()]
-
-
 def make_parser():
-    """List the options; the settings among them, if not given, are absent from what it parses."""
+    """Return the parser; settings that are not given are absent from what it parses."""
     parser = Parser(
         prog=PROG,
         description="Train a denoising autoencoder, as the Theano tutorial does.",
@@ -158,9 +123,9 @@ def main(argv=None):
 
         def train_and_save():
             # PyTensor comes with it, which --help need not wait for.
-            from dae.training import experiment
+            from dae.commands import _train
 
-            experiment.train_and_save(options, session)
+            _train.train_and_save(options, session)
 
         return session.run(train_and_save)
     finally:

@@ -64,8 +64,6 @@ class Sigmoid(Op):
         output_storage[0][0] = np.asarray(np.where(a < 0, e, 1) / (1 + e), a.dtype)
 
 
-
-
 class CrossEntropy(Op):
     r"""The cross-entropy of inputs x and reconstructions z = s(a), by row, and z - x.
 
@@ -92,9 +90,6 @@ class CrossEntropy(Op):
             terms = np.abs(a) * x_lack + np.log1p(e)
         output_storage[0][0] = np.sum(terms, axis=1)
         output_storage[1][0] = np.where(a > 0, x_lack - z_lack, z_lack - x_lack)
-
-
-
 
 
 class Gemm(Op):
@@ -153,8 +148,6 @@ class Gemm(Op):
         output_storage[0][0] = np.add(c, alpha * product, out=c if in_place else None)
 
 
-
-
 class ColumnSum(Op):
     """The sums of the columns of a matrix."""
 
@@ -170,8 +163,6 @@ class ColumnSum(Op):
         output_storage[0][0] = np.sum(inputs[0], axis=0)
 
 
-
-
 sigmoid = Sigmoid()
 cross_entropy = CrossEntropy()
 column_sum = ColumnSum()
@@ -185,9 +176,7 @@ def gemm_inplace(fgraph, node):
     return [Gemm(node.op.a_transposed, node.op.b_transposed, inplace=True)(*node.inputs)]
 
 
-optdb.register(
-    "dae_gemm_inplace", in2out(gemm_inplace), "fast_run", "inplace", "dae", position=70
-)
+optdb.register("dae_gemm_inplace", in2out(gemm_inplace), "fast_run", "inplace", "dae", position=70)
 
 
 @register_funcify_and_cache_key(Sigmoid)

@@ -100,7 +100,9 @@ class CrossEntropyRewriter(GraphRewriter):
             for (x, a), residual in found.items():
                 c = match_residual(node.outputs[0], x, a, polynomials)
                 if c is not None:
-                    replacements.append((node.outputs[0], times(expression(c, residual.dtype), residual)))
+                    replacements.append(
+                        (node.outputs[0], times(expression(c, residual.dtype), residual))
+                    )
                     break
         fgraph.replace_all(replacements, reason="dae_cross_entropy", import_missing=True)
 

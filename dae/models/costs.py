@@ -3,7 +3,6 @@
 import pytensor.tensor as pt
 
 
-
 def cross_entropy(x, z):
     r"""Give the cross-entropy of the reconstructions of a minibatch.
 

@@ -1,10 +1,38 @@
-"""The settings of a run."""
+"""The settings of a training, which check themselves."""
 
 from dataclasses import dataclass, fields
 
 
+class ConfigError(ValueError):
+    """A setting has an impossible value.
+
+    Parameters
+    ----------
+    name : str
+        The setting.
+    value : object
+        What it was given.
+    expected : str
+        What it may be, in words.
+    """
+
+    def __init__(self, name, value, expected):
+        super().__init__(name, value, expected)
+        self.name = name
+        self.value = value
+        self.expected = expected
+
+    def __str__(self):
+        """Return the message: one line."""
+        return f"{self.name} is {self.value!r}; expected {self.expected}"
+
+
 def _is_whole(value, low, high):
     return type(value) is int and low <= value <= high
+
+
+def _is_number(value):
+    return type(value) in (int, float)
 
 
 def _is_shape(value):
@@ -19,12 +47,12 @@ VALID = {
     "data_sha256": ("a checksum", lambda value: value is None or isinstance(value, str)),
     "corruption_level": (
         "a number from 0 to 1",
-        lambda value: type(value) in (int, float) and 0 <= value <= 1,
+        lambda value: _is_number(value) and 0 <= value <= 1,
     ),
     "n_hidden": POSITIVE,
     "learning_rate": (
         "a number above 0, at most 1e38",
-        lambda value: type(value) in (int, float) and 0 < value <= 1e38,
+        lambda value: _is_number(value) and 0 < value <= 1e38,
     ),
     "training_epochs": POSITIVE,
     "batch_size": POSITIVE,
@@ -36,19 +64,52 @@ VALID = {
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides the result of a run; the defaults are the worksheet's.
+    """The settings of a training; the defaults are the worksheet's.
+
+    NumPy's numbers become Python's, and a tuple a list, as JSON has them.
+
+    Parameters
+    ----------
+    data : str, default="mini-mnist"
+        Name or path of the data set.
+    image_shape : (int, int), optional
+        Height and width of an image in pixels; the pictures that are drawn of a run need it.
+    data_sha256 : str, optional
+        The SHA-256 of the training data as floatX, in hexadecimal; `fit` fills it in.
+    corruption_level : float, default=0.3
+        The probability in [0, 1] that a value of the input is hidden; 0 trains an autoencoder
+        without noise.
+    n_hidden : int, default=100
+        Number of hidden units.
+    learning_rate : float, default=0.1
+        The step size, in (0, 1e38].
+    training_epochs : int, default=200
+        Number of passes over the data, those of a run that is resumed included.
+    batch_size : int, default=20
+        Number of rows in a minibatch.
+    seed : int, default=123
+        Decides the initial weights and the noise; in [0, 2**32).
+    floatX : {'float64', 'float32'}, default='float64'
+        The arithmetic.
 
     Raises
     ------
-    ValueError
-        If a setting has an impossible value; the message names it.
+    ConfigError
+        If a setting has an impossible value.
+
+    Examples
+    --------
+    >>> Config(n_hidden=500).batch_size
+    20
+    >>> Config(n_hidden=0)
+    Traceback (most recent call last):
+        ...
+    dae.training.config.ConfigError: n_hidden is 0; expected a whole number above 0
     """
 
     data: str = "mini-mnist"
     image_shape: list | None = None
-    """Height and width in pixels; known when the data has been read."""
     data_sha256: str | None = None
-    """In hexadecimal, of the training images as floatX; known when the data has been read."""
     corruption_level: float = 0.3
     n_hidden: int = 100
     learning_rate: float = 0.1
@@ -61,8 +122,13 @@ class Config:
         """Check every setting."""
         for name, (expected, is_valid) in VALID.items():
             value = getattr(self, name)
+            if getattr(value, "shape", None) == ():
+                value = value.item()
+            elif isinstance(value, tuple):
+                value = list(value)
             if not is_valid(value):
-                raise ValueError(f"{name} is {value!r}; expected {expected}")
+                raise ConfigError(name, value, expected)
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_record(cls, record):

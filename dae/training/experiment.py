@@ -1,226 +1,269 @@
-"""The worksheet, in a run directory: data, model, training, pictures."""
+"""An experiment: a model is trained on data, as settings say, and may be kept in a directory."""
 
-import contextlib
 import hashlib
-import shlex
-import sys
-import time
+import inspect
 from dataclasses import asdict, replace
+from typing import NamedTuple
 
+import numpy as np
 import pytensor
 from numpy.random import RandomState
-from pytensor.compile.mode import get_default_mode
+from pytensor.compile.sharedvalue import SharedVariable
 
-from dae.commands._console import StoppedError
-from dae.datasets import DataError, read_data, to_floatX
-from dae.models.autoencoder import Autoencoder, DenoisingAutoencoder
-from dae.random.streams import RandomStreams
-from dae.reports.curves import plot_costs
-from dae.reports.tiles import draw_filters, draw_side_by_side, enlarge, save_image
-from dae.training.checkpoints import get_state, set_state
-from dae.training.config import Config
-from dae.training.run_directory import Run, RunError
-from dae.training.step import compile_train_da, train
-
-CHECKPOINT_SECONDS = 60
-"""How much work may be lost, without --checkpoint-every."""
+from dae.datasets import to_floatX
+from dae.models import Autoencoder, DenoisingAutoencoder
+from dae.random import RandomStreams
+from dae.training._state import State
+from dae.training.config import ConfigError
+from dae.training.epochs import train_epochs
+from dae.training.run_directory import RunError
+from dae.training.step import compile_step
 
 
-def prepare(run, options, session):
-    """Find out what to train and on what, and refuse what cannot be.
+class Fitted(NamedTuple):
+    """What `fit` returns.
+
+    Attributes
+    ----------
+    model : object
+        The model, trained.
+    history : list of Epoch
+        Every epoch that is done, those before a run was resumed included.
+    """
+
+    model: object
+    history: list
+
+
+class Training:
+    """A training as its callbacks see it.
+
+    Attributes
+    ----------
+    config : Config
+    model : object
+    train_set_x : shared variable, shape (n_train, n_visible)
+        The training data.
+    run : Run or None
+        The directory that it is kept in.
+    n_train_batches : int
+        Number of minibatches in an epoch.
+    train_da : callable or None
+        The compiled step; None until it is compiled.
+    history : list of Epoch
+        The epochs that are done.
+    costs : list of float
+        The costs of the minibatches that are done of the epoch after.
+    is_stopped : bool
+        Whether `stop` was called.
+    """
+
+    def __init__(self, config, model, train_set_x, run, callbacks):
+        self.config = config
+        self.model = model
+        self.train_set_x = train_set_x
+        self.run = run
+        self.n_train_batches = len(train_set_x.get_value(borrow=True)) // config.batch_size
+        self.train_da = None
+        self.history = [] if run is None else run.history
+        self.costs = [] if run is None else run.costs
+        self.is_stopped = False
+        self._callbacks = callbacks
+        self._state = None
+
+    def stop(self):
+        """End the training after the present minibatch.
+
+        If that completes an epoch, the epoch is still recorded and shown to the callbacks. Then
+        `fit` saves a checkpoint, if there is a directory, and returns.
+        """
+        self.is_stopped = True
+
+    def save_checkpoint(self):
+        """Save a checkpoint now, if there is a directory."""
+        if self.run is not None:
+            self.run.save_checkpoint(self._state.get())
+
+    def _compile(self):
+        """Compile the step, and bring the model where the run had got to."""
+        for callback in self._callbacks:
+            callback.on_begin(self)
+        self.train_da, updated = compile_step(
+            self.model,
+            self.train_set_x,
+            self.config.batch_size,
+            _settings_of_step(self.model, self.config),
+        )
+        self._state = State(self.model, updated)
+        if self.run is not None and self.run.state:
+            try:
+                self._state.set(self.run.state)
+            except ValueError as error:
+                raise RunError(f"cannot go on with {self.run.newest}: {error}") from error
+        else:  # the weights of a model that was given do not follow from the seed
+            self.save_checkpoint()
+        for callback in self._callbacks:
+            callback.on_compiled(self)
+
+    def _train(self):
+        """Train the epochs that are left, or until `stop` is called."""
+        epochs = train_epochs(
+            self.train_da,
+            self.n_train_batches,
+            self.config.training_epochs,
+            len(self.history),
+            self.costs,
+            self._on_minibatch,
+        )
+        for epoch in epochs:
+            if self.run is None:
+                self.history.append(epoch)
+            else:
+                self.run.save_epoch(epoch)
+            for callback in self._callbacks:
+                callback.on_epoch(self, epoch)
+            if self.is_stopped:
+                break
+        self.save_checkpoint()
+
+    def _on_minibatch(self):
+        for callback in self._callbacks:
+            callback.on_minibatch(self)
+        return self.is_stopped
+
+
+def fit(config, data, *, model=None, run=None, callbacks=()):
+    """Train a model.
+
+    Nothing is printed, and without `run` nothing is written. With it a training that ends before
+    its time, however it ends, can go on from its last checkpoint, to the same bits: reopen the
+    run and call `fit` again, with a model that is built in the same way.
+
+    Parameters
+    ----------
+    config : Config
+    data : array_like or shared variable, shape (n_train, n_visible)
+        The training data: bytes, which are divided by 256, or floats. A shared variable, such as
+        `load_data` returns, is taken as it is.
+    model : object, optional
+        What to train: any object that has
+
+        - `params`, a list of shared variables;
+        - `x`, the symbolic minibatch, of dtype `floatX`;
+        - `get_cost_updates`, which returns the cost, a scalar, and the updates of a step. It is
+          passed those settings of `config` that it has parameters of the same names for.
+
+        Its noise, if any, comes from `theano_rng`, a `RandomStreams`. What is saved and resumed
+        is `params`, whatever else the updates change, and the state of `theano_rng`. By default
+        it is the worksheet's autoencoder: see `build_model`.
+    run : Run, optional
+        The directory to keep the training in: a new one, or one that was reopened. When all of
+        the `training_epochs` are done it gets ``model.npz``; a training that a callback stopped
+        for good gets it from ``run.save_model(model)``.
+    callbacks : sequence of Callback, default=()
+        Called in this order.
 
     Returns
     -------
-    config : Config
-    train_x : numpy.ndarray, shape (n_train, n_visible)
-        The training images as floatX.
-    shown : numpy.ndarray, shape (up to 100, n_visible)
-        Images to show reconstructions of: not trained on, if there are such.
-    """
-    given = {name: value for name, value in vars(options).items() if hasattr(Config, name)}
-    if options.resume is None:
-        run.check_is_new()
-        config = Config(**given)
-    else:
-        fault = run.reopen()
-        if fault:
-            session.complain(f"{fault}; going on from the checkpoint before it")
-        config = replace(run.config, **given)
-
-    with session.bar(unit="B", unit_scale=True, delay=0.1, leave=False) as progress:
-        dataset = read_data(config.data, config.image_shape, options.cache_dir, progress)
-    train_x = to_floatX(dataset.train[0], config.floatX)
-    shown = dataset.test[0] if len(dataset.test[0]) else dataset.train[0]
-    if len(train_x) < config.batch_size:
-        raise DataError(
-            f"--batch-size is {config.batch_size}, but {config.data} has {len(train_x)} training "
-            f"images; expected {len(train_x)} at the most"
-        )
-    data_sha256 = hashlib.sha256(train_x).hexdigest()
-    config = replace(config, image_shape=list(dataset.image_shape), data_sha256=data_sha256)
-    if options.resume is not None:
-        check_resumable(run, config)
-    return config, train_x, to_floatX(shown[:100], config.floatX)
-
-
-def check_resumable(run, config):
-    """Refuse settings under which the rest of a run would not belong to its beginning.
+    Fitted
+        The model and its history.
 
     Raises
     ------
+    ConfigError
+        If `batch_size` is larger than the data.
+    ValueError
+        If the data are no matrix, or not of the dtype that the model expects.
     RunError
-        If there are such; it names them all.
+        If the directory cannot be used, or holds a training of other settings, data or models.
+    TypeError
+        If there is a directory, and the updates change what is no array.
+    FloatingPointError
+        If a cost or, when a checkpoint is due, a parameter is infinite or NaN.
+
+    Notes
+    -----
+    The same bits take the same machine code. The operations of this package have it in every
+    process; those of PyTensor itself, which another model may consist of, can differ in the last
+    digit between the process that compiled them first and those that find them in its cache.
+
+    Examples
+    --------
+    >>> import dae
+    >>> config = dae.Config(n_hidden=20, learning_rate=0.5, training_epochs=2)
+    >>> images = dae.load_data()[0][0]
+    >>> model, history = fit(config, images)
+    >>> for epoch in history:
+    ...     print(f"epoch {epoch.epoch}: {epoch.cost:.1f}")
+    epoch 0: 164.6
+    epoch 1: 140.4
+    >>> model.W.get_value().shape
+    (784, 20)
     """
-    differences = [
-        f"{name} is {value}, was {getattr(run.config, name)}"
-        for name, value in asdict(config).items()
-        if value != getattr(run.config, name) and name not in ("data", "training_epochs")
-    ]
-    n_begun = len(run.history) + bool(run.costs)
-    if config.training_epochs < n_begun:
-        differences.append(f"training_epochs is {config.training_epochs}, {n_begun} are begun")
-    if differences:
-        raise RunError(f"cannot go on with {run.directory}: {'; '.join(differences)}")
+    with pytensor.config.change_flags(floatX=config.floatX):
+        train_set_x = data if isinstance(data, SharedVariable) else _shared(data, config.floatX)
+        train_x = train_set_x.get_value(borrow=True)
+        if train_x.ndim != 2:
+            raise ValueError(f"data has the shape {train_x.shape}; expected (n_train, n_visible)")
+        if config.batch_size > len(train_x):
+            raise ConfigError(
+                "batch_size", config.batch_size, f"at most {len(train_x)}, the rows of the data"
+            )
+        if run is not None:
+            config = replace(config, data_sha256=_sha256(train_x))
+            run.check_config(config)
+        if model is None:
+            model = build_model(config, train_x.shape[1])
+        if model.x.dtype != train_x.dtype:
+            raise ValueError(
+                f"data is {train_x.dtype}, floatX {config.floatX}, and the model's x "
+                f"{model.x.dtype}; expected the same"
+            )
+        if run is not None:
+            run.begin(config)
+            callbacks = [run, *callbacks]
+        training = Training(config, model, train_set_x, run, callbacks)
+        training._compile()
+        training._train()
+        if run is not None and len(training.history) == config.training_epochs:
+            run.save_model(model)
+    return Fitted(model, training.history)
 
 
 def build_model(config, n_visible):
-    """Build the model as the worksheet does.
+    """Build the worksheet's model: a `DenoisingAutoencoder`, or without noise an `Autoencoder`.
+
+    Parameters
+    ----------
+    config : Config
+    n_visible : int
+        Number of visible units.
 
     Returns
     -------
-    model : Autoencoder
-    sample : matrix, shape (10, 10), or None
-        The sample of the noise that the worksheet draws first, so that it is the second stream
-        that corrupts the training data; None without noise.
+    Autoencoder
     """
     numpy_rng = RandomState(config.seed)
     theano_rng = RandomStreams(numpy_rng.randint(2**30))
     if config.corruption_level == 0:
-        kind, sample = Autoencoder, None
+        kind = Autoencoder
     else:
         kind = DenoisingAutoencoder
-        sample = theano_rng.binomial(size=(10, 10), n=1, p=1 - config.corruption_level)
-    model = kind(numpy_rng, theano_rng, n_visible=n_visible, n_hidden=config.n_hidden)
-    return model, sample
+        # The worksheet draws a sample first, so it is the second stream that corrupts the data.
+        theano_rng.binomial(size=(10, 10), n=1, p=1 - config.corruption_level)
+    return kind(numpy_rng, theano_rng, n_visible=n_visible, n_hidden=config.n_hidden)
 
 
-def compile_step(run, model, train_x, session):
-    """Compile `train_da(index)`, and bring the model where the run has got to."""
-    config = run.config
-    height, width = config.image_shape
-    session.say(
-        f"{type(model).__name__} with {model.n_visible} visible and {config.n_hidden} hidden "
-        f"units, corruption level {config.corruption_level:g}, learning rate "
-        f"{config.learning_rate:g}"
-    )
-    session.say(
-        f"{config.data}: {len(train_x)} images of {height}x{width}, "
-        f"{len(train_x) // config.batch_size} minibatches of {config.batch_size}, "
-        f"{config.training_epochs} epochs"
-    )
-    session.say(
-        f"seed {config.seed}, {config.floatX}, PyTensor {pytensor.__version__}, "
-        f"linker {get_default_mode().provided_linker}"
-    )
-    session.say("compiling ...")
-    start = time.perf_counter()
-    train_da = compile_train_da(
-        model,
-        pytensor.shared(train_x, borrow=True),
-        corruption_level=config.corruption_level,
-        learning_rate=config.learning_rate,
-        batch_size=config.batch_size,
-    )
-    session.say(f"compiled in {time.perf_counter() - start:.1f}s")
-    if run.state:
-        set_state(model, run.state)
-        session.say(f"going on at epoch {len(run.history)}, minibatch {len(run.costs)}")
-    return train_da
+def _shared(data, floatX):
+    return pytensor.shared(to_floatX(np.asarray(data), floatX), borrow=True)
 
 
-def train_epochs(run, model, train_da, n_train_batches, options, session):
-    """Train the epochs that are left, save checkpoints and report on the way.
-
-    Raises
-    ------
-    StoppedError
-        If a signal came, or nobody reads the output; a checkpoint was saved.
-    """
-    training_epochs = run.config.training_epochs
-
-    def save_checkpoint():
-        run.save_checkpoint(get_state(model))
-
-    def step(index):
-        session.check_signals()
-        if not options.checkpoint_every and time.monotonic() > run.saved_at + CHECKPOINT_SECONDS:
-            save_checkpoint()
-        return train_da(index)
-
-    epochs = train(step, n_train_batches, training_epochs, len(run.history), run.costs)
-    settings = {"total": training_epochs, "initial": len(run.history), "unit": "epoch"}
-    with session.signals_waiting(), session.bar(**settings) as show:
-        try:
-            for epoch in epochs:
-                run.save_epoch(epoch)
-                n_done = len(run.history)
-                if options.checkpoint_every and n_done % options.checkpoint_every == 0:
-                    save_checkpoint()
-                show(f"cost {epoch.cost:f}", n_done, training_epochs)
-                if epoch.epoch % options.report_every == 0:
-                    session.say(f"Training epoch {epoch.epoch}, cost {epoch.cost:f}")
-            save_checkpoint()
-            session.check_signals()
-        except StoppedError as stopped:
-            save_checkpoint()
-            place = f"at epoch {len(run.history)}, minibatch {len(run.costs)}"
-            raise StoppedError(stopped.status, f"{stopped} {place}") from None
+def _sha256(array):
+    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
 
 
-def save_noise(run, sample):
-    """Draw the sample of the noise."""
-    bits = sample.eval(mode="FAST_COMPILE")  # one call: not worth machine code
-    with run.written("noise.png") as path:
-        save_image(path, enlarge(255 * bits.astype("uint8"), 24))
-
-
-def save_pictures(run, model, shown):
-    """Draw the filters, reconstructions of images, and the costs."""
-    z = model.feedforward().eval({model.x: shown}, mode="FAST_COMPILE")
-    with run.written("filters.png") as path:
-        save_image(path, draw_filters(model.W.get_value(borrow=True), run.config.image_shape))
-    with run.written("reconstructions.png") as path:
-        save_image(path, draw_side_by_side(shown, z, img_shape=run.config.image_shape))
-    with run.written("costs.png") as path:
-        plot_costs(path, [cost for cost, seconds in run.history])
-
-
-def train_and_save(options, session):
-    """Train what the command line says, and keep what comes out in a run directory.
-
-    Parameters
-    ----------
-    options : argparse.Namespace
-        See `dae.train.make_parser`.
-    session : dae.commands._console.Session
-    """
-    with contextlib.closing(Run(options.resume or options.output_dir)) as run:
-        config, train_x, shown = prepare(run, options, session)
-
-        with pytensor.config.change_flags(floatX=config.floatX):
-            model, sample = build_model(config, train_x.shape[1])
-            run.begin(config)
-            resume = [sys.executable, "-m", "dae.train", "--resume", str(run.directory)]
-            session.advice = f"; go on with: {shlex.join(resume)}"
-
-            if sample is not None:
-                save_noise(run, sample)
-            train_da = compile_step(run, model, train_x, session)
-            start = time.perf_counter()
-            n_train_batches = len(train_x) // config.batch_size
-            train_epochs(run, model, train_da, n_train_batches, options, session)
-            seconds = time.perf_counter() - start
-            run.save_model(model)
-            save_pictures(run, model, shown)
-            session.say(f"time: {seconds:.0f}s")
-            session.say(f"results: {run.directory}")
+def _settings_of_step(model, config):
+    """Return the settings that `model.get_cost_updates` has parameters of the same names for."""
+    settings = asdict(config)
+    names = inspect.signature(model.get_cost_updates).parameters
+    return {name: settings[name] for name in names if name in settings}

@@ -16,21 +16,31 @@ from filelock import FileLock, Timeout
 
 import dae
 from dae._files import atomic_write, naming
-from dae.training.checkpoints import Checkpoint, from_bytes, to_bytes
-from dae.training.config import Config
+from dae.training._checkpoints import Checkpoint, from_bytes, to_bytes
+from dae.training._state import named
+from dae.training.callbacks import Callback
+from dae.training.config import POSITIVE, Config, ConfigError
+from dae.training.epochs import Epoch
+
+CHECKPOINT_SECONDS = 60
+"""How much work may be lost, where `checkpoint_every` does not say."""
 
 
 class RunError(Exception):
     """A directory cannot be used as asked; the message is one line."""
 
 
-class Run:
+class NotEmptyError(RunError):
+    """A directory for a new run holds something already."""
+
+
+class Run(Callback):
     """A training and the directory that it is kept in, locked against other processes.
 
     The directory holds ``config.json`` (settings and versions), ``costs.csv`` (a row for every
     epoch as it ends), ``checkpoint.npz`` and the one before, ``checkpoint.previous.npz`` (see
-    `checkpoints`), at the end ``model.npz``, and the pictures. All but the rows of costs.csv
-    appear whole or not at all.
+    `_checkpoints`), at the end ``model.npz``, and what else is `written` there. All but the rows
+    of costs.csv appear whole or not at all.
 
     One file more, ``run.lock``, is always empty. The process that is about to write anything to
     the directory locks it first, and keeps it locked until `close` or until it ends, however it
@@ -38,10 +48,15 @@ class Run:
     run.lock itself, which stays, means nothing while no process has it locked. Removing it from
     under a run takes the protection away.
 
+    As a context manager it closes itself. An object is for one training: to go on, reopen another.
+
     Parameters
     ----------
     directory : path-like, optional
         By default one under ``runs/``, named after the time.
+    checkpoint_every : int, optional
+        Number of epochs between checkpoints; by default there is one a minute, also within an
+        epoch.
 
     Attributes
     ----------
@@ -49,19 +64,52 @@ class Run:
         The directory, and its two checkpoints.
     config : Config or None
         None until it is known.
-    history, costs, state
-        Where the training has got to, or was taken up again: see `checkpoints.Checkpoint`.
+    history : list of Epoch
+        The epochs that are done.
+    costs : list of float
+        The costs of the minibatches that are done of the epoch after.
+    state : dict
+        What the training was taken up with: see `Checkpoint`.
     saved_at : float
         When the last checkpoint was saved, as `time.monotonic` tells.
+
+    Raises
+    ------
+    ConfigError
+        If `checkpoint_every` is impossible.
+
+    Examples
+    --------
+    Train in a new directory:
+
+    >>> import dae
+    >>> images = dae.load_data()[0][0]
+    >>> with Run("runs/mine", checkpoint_every=1) as run:
+    ...     model, history = dae.fit(dae.Config(n_hidden=5, training_epochs=1), images, run=run)
+
+    Go on there, later:
+
+    >>> from dataclasses import replace
+    >>> with Run("runs/mine") as run:
+    ...     fault = run.reopen()
+    ...     config = replace(run.config, training_epochs=2)
+    ...     model, history = dae.fit(config, images, run=run)
+    >>> [epoch.epoch for epoch in history]
+    [0, 1]
     """
 
-    def __init__(self, directory=None):
+    def __init__(self, directory=None, checkpoint_every=None):
+        expected, is_valid = POSITIVE
+        if checkpoint_every is not None and not is_valid(checkpoint_every):
+            raise ConfigError("checkpoint_every", checkpoint_every, expected)
         if directory is None:
             directory = datetime.now().strftime("runs/%Y%m%d-%H%M%S-%f")
         self.directory = Path(directory)
         self.newest = self.directory / "checkpoint.npz"
         self.previous = self.directory / "checkpoint.previous.npz"
+        self.checkpoint_every = checkpoint_every
         self.config, self.history, self.costs, self.state = None, [], [], {}
+        self._has_begun = False
         self._costs_stamp = None
         # A lock that is a mere file, which some file systems would have in place of a real one,
         # would outlive a run that is killed.
@@ -69,8 +117,16 @@ class Run:
             self.directory / "run.lock", blocking=False, thread_local=False, fallback_to_soft=False
         )
 
+    def __enter__(self):
+        """Return the run itself."""
+        return self
+
+    def __exit__(self, *exception):
+        """Close it."""
+        self.close()
+
     def close(self):
-        """Let other processes have the directory."""
+        """Unlock the directory for other processes."""
         self._lock.release()
 
     def check_is_new(self):
@@ -79,14 +135,14 @@ class Run:
         Raises
         ------
         RunError
-            If it is not empty, is no directory, or cannot be written to.
+            If it is not empty (a `NotEmptyError`), is no directory, or cannot be written to.
         """
         with usage_errors("write to", self.directory):
             names = os.listdir(self.directory) if os.path.lexists(self.directory) else []
             if set(names) - {"run.lock"}:
-                raise RunError(
-                    f"{self.directory} is not empty; give a new or an empty directory, or "
-                    "--resume to go on with the run that it holds"
+                raise NotEmptyError(
+                    f"{self.directory} is not empty; give a new or an empty directory, or reopen "
+                    "the run that it holds"
                 )
             there = self.directory
             while not there.exists():
@@ -128,12 +184,39 @@ class Run:
                     raise RunError(fault) from None
                 self.newest.replace(self.directory / "checkpoint.damaged.npz")
                 self.previous.replace(self.newest)
-        config, self.history, self.costs, self.state = checkpoint
+        config, history, self.costs, self.state = checkpoint
+        self.history = [Epoch(number, *record) for number, record in enumerate(history)]
         try:
             self.config = Config.from_record(config)
         except ValueError as error:
             raise RunError(f"{self.newest}: {error}") from error
         return fault
+
+    def check_config(self, config):
+        """Refuse settings under which the rest of a reopened run would not belong to its beginning.
+
+        Parameters
+        ----------
+        config : Config
+
+        Raises
+        ------
+        RunError
+            If there are such; it names them all.
+        """
+        if self.config is None:
+            return
+        differences = [
+            f"{name} is {value}, was {getattr(self.config, name)}"
+            for name, value in asdict(config).items()
+            if getattr(self.config, name) not in (value, None)
+            and name not in ("data", "training_epochs")
+        ]
+        n_begun = len(self.history) + bool(self.costs)
+        if config.training_epochs < n_begun:
+            differences.append(f"training_epochs is {config.training_epochs}, {n_begun} are begun")
+        if differences:
+            raise RunError(f"cannot go on with {self.directory}: {'; '.join(differences)}")
 
     def begin(self, config):
         """Write what there is before the next step: config.json, a checkpoint, and the costs.
@@ -145,8 +228,11 @@ class Run:
         Raises
         ------
         RunError
-            If the directory is new, as `check_is_new` does.
+            If the directory is new, as `check_is_new` does; else as `check_config` does.
         """
+        if self._has_begun:
+            raise RunError(f"{self.directory} was trained by this Run; reopen it with another one")
+        self.check_config(config)
         self.config = config
         if not self._lock.is_locked:
             self.check_is_new()
@@ -154,6 +240,7 @@ class Run:
                 self.directory.mkdir(parents=True, exist_ok=True)
             self._lock_directory()
             self.check_is_new()  # still: until now another run might have begun in it
+        self._has_begun = True
         versions = {
             "dae": dae.__version__,
             "pytensor": version("pytensor"),
@@ -176,21 +263,26 @@ class Run:
 
     def _write_costs(self):
         """Write costs.csv anew, from the history."""
-        rows = [csv_row(epoch, *record) for epoch, record in enumerate(self.history)]
+        rows = [csv_row(epoch) for epoch in self.history]
         with self.written("costs.csv") as path:
             path.write_bytes("".join(["epoch,cost,seconds\n", *rows]).encode("ascii"))
             self._costs_stamp = stamp(path)
 
     def save_epoch(self, epoch):
-        """Add an `Epoch` to the history and to costs.csv."""
-        self.history.append([epoch.cost, epoch.seconds])
+        """Add an epoch to the history and to costs.csv.
+
+        Parameters
+        ----------
+        epoch : Epoch
+        """
+        self.history.append(epoch)
         path = self.directory / "costs.csv"
         with naming(path), path.open("ab") as file:
             # All of this is about the file that is open, whoever may replace it meanwhile.
             if stamp(file.fileno()) != self._costs_stamp:  # somebody has removed or changed it
                 self._write_costs()
                 return
-            file.write(csv_row(*epoch).encode("ascii"))
+            file.write(csv_row(epoch).encode("ascii"))
             file.flush()
             self._costs_stamp = stamp(file.fileno())
 
@@ -200,7 +292,7 @@ class Run:
         Parameters
         ----------
         state : dict
-            What `checkpoints.get_state` gave.
+            What `dae.training._state.State.get` returned.
 
         Raises
         ------
@@ -212,7 +304,8 @@ class Run:
                 f"the weights are not finite at epoch {len(self.history)}, minibatch "
                 f"{len(self.costs)}; try a smaller learning rate"
             )
-        content = to_bytes(Checkpoint(asdict(self.config), self.history, self.costs, state))
+        history = [(epoch.cost, epoch.seconds) for epoch in self.history]
+        content = to_bytes(Checkpoint(asdict(self.config), history, self.costs, state))
         with atomic_write(self.newest, self.previous, exclusive=True) as path:
             path.write_bytes(content)
         if stamp(self.directory / "costs.csv") != self._costs_stamp:
@@ -220,19 +313,35 @@ class Run:
         self.saved_at = time.monotonic()
 
     def save_model(self, model):
-        """Write model.npz: the arrays W, b and b_prime."""
-        W, b, b_prime = (param.get_value(borrow=True) for param in model.params)
+        """Write model.npz: the parameters, under the names that they have in a checkpoint.
+
+        Parameters
+        ----------
+        model : object
+            It has `params`, such as W, b and b_prime.
+        """
+        arrays = {name: param.get_value(borrow=True) for name, param in named(model.params).items()}
         with self.written("model.npz") as path:
-            np.savez(path, W=W, b=b, b_prime=b_prime)
+            np.savez(path, **arrays)
+
+    def on_minibatch(self, training):
+        """Save a checkpoint if the last one is a minute old."""
+        if not self.checkpoint_every and time.monotonic() > self.saved_at + CHECKPOINT_SECONDS:
+            training.save_checkpoint()
+
+    def on_epoch(self, training, epoch):
+        """Save a checkpoint every `checkpoint_every` epochs."""
+        if self.checkpoint_every and len(self.history) % self.checkpoint_every == 0:
+            training.save_checkpoint()
 
     def written(self, name):
-        """Let a file of the directory appear whole or not at all: see `atomic_write`."""
+        """Write a file of the directory whole or not at all: see `dae._files.atomic_write`."""
         return atomic_write(self.directory / name, exclusive=True)
 
 
-def csv_row(epoch, cost, seconds):
-    """Give a row of costs.csv; the cost has all its digits."""
-    return f"{epoch},{cost!r},{seconds:.6f}\n"
+def csv_row(epoch):
+    """Return a row of costs.csv; the cost has all its digits."""
+    return f"{epoch.epoch},{epoch.cost!r},{epoch.seconds:.6f}\n"
 
 
 def read_checkpoint(path):
@@ -259,7 +368,7 @@ def stamp(file):
 
 @contextmanager
 def usage_errors(action, path, remedy=""):
-    """Turn errors of the system about a path that was given into a `RunError`.
+    """Raise errors of the system about a path that was given as a `RunError`.
 
     Its message is "cannot <action> <path>", what the system says, and the remedy.
     """

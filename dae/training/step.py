@@ -1,53 +1,68 @@
-"""Compile a model's training step, and iterate it."""
-
-import math
-import time
-from typing import NamedTuple
+"""Compile one step of a training."""
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import explicit_graph_inputs
 
 
-class Epoch(NamedTuple):
-    """What one pass over the training data gave."""
-
-    epoch: int
-    """Its number, from 0."""
-    cost: float
-    """The mean cost of its minibatches, each taken before its own update."""
-    seconds: float
-    """How long it took."""
-
-
-def compile_train_da(model, train_set_x, *, corruption_level, learning_rate, batch_size):
+def compile_train_da(model, train_set_x, *, batch_size, **settings):
     """Compile `train_da(index)`: one step on one minibatch, which returns its cost.
 
     Parameters
     ----------
-    model : Autoencoder
-        Or anything else that has `x` and `get_cost_updates`.
-    train_set_x : shared matrix, shape (n_train, n_visible)
-    corruption_level, learning_rate : float or scalar
-        See `Autoencoder.get_cost_updates`. Symbolic scalars without a value become arguments of
-        the function, in this order: ``train_da(index, corruption_level, learning_rate)``; a
-        shared variable is looked up at each call.
+    model : object
+        It has `x`, the symbolic minibatch, and `get_cost_updates`, which returns the cost and the
+        updates of a step; such as `Autoencoder`.
+    train_set_x : shared variable, shape (n_train, ...)
+        The training data, such as a matrix (n_train, n_visible).
     batch_size : int
+        Number of rows in a minibatch.
+    **settings
+        Passed to ``model.get_cost_updates``; for an autoencoder `corruption_level` and
+        `learning_rate`. Symbolic scalars without a value become arguments of the function, in the
+        order of the settings: ``train_da(index, corruption_level, learning_rate)``; a shared
+        variable is looked up at each call.
 
     Returns
     -------
     pytensor.compile.function.types.Function
         Ready: its machine code is there, too.
+
+    Examples
+    --------
+    >>> import dae
+    >>> from numpy.random import RandomState
+    >>> [(train_set_x, _), _, _] = dae.load_data()
+    >>> da = dae.Autoencoder(RandomState(123), n_hidden=5)
+    >>> train_da = compile_train_da(
+    ...     da, train_set_x, batch_size=20, corruption_level=0.0, learning_rate=0.1
+    ... )
+    >>> bool(train_da(0) > train_da(0))
+    True
+    """
+    train_da, _ = compile_step(model, train_set_x, batch_size, settings)
+    return train_da
+
+
+def compile_step(model, train_set_x, batch_size, settings):
+    """Compile as `compile_train_da` does, and tell what a step changes.
+
+    Returns
+    -------
+    train_da : pytensor.compile.function.types.Function
+    updated : list of shared variables
+        In the order of the updates.
     """
     index = pt.lscalar("index")
     arguments = []
-    for setting in (corruption_level, learning_rate):
-        arguments += explicit_graph_inputs(pt.as_tensor(setting))
-    arguments = list(dict.fromkeys(arguments))  # one that both depend on is one argument
-    cost, updates = model.get_cost_updates(
-        corruption_level=corruption_level, learning_rate=learning_rate
-    )
+    for setting in settings.values():
+        if isinstance(setting, Variable):
+            arguments += explicit_graph_inputs(setting)
+    arguments = list(dict.fromkeys(arguments))  # one that two settings depend on is one argument
+    cost, updates = model.get_cost_updates(**settings)
+    updates = dict(updates)  # Theano's own models return a list of pairs
     train_da = pytensor.function(
         [index, *arguments],
         cost,
@@ -60,47 +75,4 @@ def compile_train_da(model, train_set_x, *, corruption_level, learning_rate, bat
     train_da(0, *(np.zeros((), argument.dtype) for argument in arguments))
     for shared, value in before.items():
         shared.set_value(value, borrow=True)
-    return train_da
-
-
-def train(train_da, n_train_batches, training_epochs, first_epoch=0, costs=None):
-    """Train in file order, an epoch at a time.
-
-    Parameters
-    ----------
-    train_da : callable
-        Takes the index of a minibatch, returns its cost.
-    n_train_batches : int
-        Minibatches in an epoch.
-    training_epochs : int
-        Epochs in all, those before `first_epoch` included.
-    first_epoch : int
-        The epoch to go on with.
-    costs : list of float, optional
-        The costs of the minibatches of that epoch which are done already. The list is kept up to
-        date: whenever `train_da` is called, it holds the costs of the epoch so far, so that a
-        training left there can go on from there.
-
-    Yields
-    ------
-    Epoch
-
-    Raises
-    ------
-    FloatingPointError
-        If a cost is infinite or NaN.
-    """
-    costs = [] if costs is None else costs
-    for epoch in range(first_epoch, training_epochs):
-        start = time.perf_counter()
-        for index in range(len(costs), n_train_batches):
-            cost = float(train_da(index))
-            if not math.isfinite(cost):
-                raise FloatingPointError(
-                    f"the cost is {cost} at epoch {epoch}, minibatch {index}; "
-                    "try a smaller learning rate"
-                )
-            costs.append(cost)
-        record = Epoch(epoch, float(np.mean(costs)), time.perf_counter() - start)
-        costs.clear()
-        yield record
+    return train_da, list(updates)

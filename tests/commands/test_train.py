@@ -19,6 +19,7 @@ import textwrap
 import threading
 import time
 import tracemalloc
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -31,10 +32,11 @@ from oracle import PUBLISHED, SAMPLE
 from PIL import Image
 
 import dae
-from dae import datasets
+from dae import Config, Run, datasets, fit
+from dae.commands import _train
 from dae.datasets import _downloads
 from dae.train import main
-from dae.training import experiment
+from dae.training import experiment, run_directory
 
 REPOSITORY = Path(dae.__file__).parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY)}
@@ -46,18 +48,19 @@ import sys, time
 from dae import train
 from dae.training import experiment
 
-def compile_train_da(*args, **kwargs):
+def compile_asleep(*args):
     if "compile" in sys.argv[1]:
         print("asleep", flush=True)
         time.sleep(60)
-    return train_da
+    _, updated = compile_step(*args)
+    return train_da, updated
 
 def train_da(index):
     print("asleep", flush=True)
     time.sleep(1 if "minibatch" in sys.argv[1] else 60)
     return 0.0
 
-experiment.compile_train_da = compile_train_da
+compile_step, experiment.compile_step = experiment.compile_step, compile_asleep
 sys.exit(train.main(sys.argv[2:]))
 """
 """The command with a step, or compiling it, that takes its time; the first argument says which."""
@@ -380,21 +383,21 @@ def test_a_cost_that_is_not_finite_ends_the_run_and_keeps_the_good_checkpoint(
 
 def stop_at(monkeypatch, n_minibatches, stop):
     """Let `stop` be called before so many minibatches, counted over all that follow."""
-    compile_train_da = experiment.compile_train_da
+    compile_step = experiment.compile_step
 
-    def compile_that_stops(*args, **kwargs):
-        train_da = compile_train_da(*args, **kwargs)
+    def compile_that_stops(*args):
+        train_da, updated = compile_step(*args)
         counter = iter(range(n_minibatches))
 
         def train_da_that_stops(index):
             if next(counter, None) is None:
-                monkeypatch.setattr(experiment, "compile_train_da", compile_train_da)
+                monkeypatch.setattr(experiment, "compile_step", compile_step)
                 stop()
             return train_da(index)
 
-        return train_da_that_stops
+        return train_da_that_stops, updated
 
-    monkeypatch.setattr(experiment, "compile_train_da", compile_that_stops)
+    monkeypatch.setattr(experiment, "compile_step", compile_that_stops)
 
 
 class CrashError(Exception):
@@ -410,7 +413,7 @@ def crash():
 def test_a_run_in_parts_gives_the_same_bits_as_one_in_one_go(
     command, small, tmp_path, monkeypatch, level, floatX
 ):
-    monkeypatch.setattr(experiment, "save_pictures", lambda *args: None)
+    monkeypatch.setattr(_train, "save_pictures", lambda *args: None)
     options = [*small, f"--corruption-level={level}", f"--floatX={floatX}"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert command(*options, "--output-dir", whole)[0] == 0
@@ -421,7 +424,7 @@ def test_a_run_in_parts_gives_the_same_bits_as_one_in_one_go(
     assert status == 130
     assert "stopped by SIGINT at epoch 1, minibatch 3; go on with: " in stderr
     stop_at(monkeypatch, 6, crash)
-    monkeypatch.setattr(experiment, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(run_directory, "CHECKPOINT_SECONDS", 0)
     with pytest.raises(CrashError):
         command("--resume", parts)
     status, stdout, _stderr = command("--resume", parts)
@@ -609,6 +612,40 @@ def test_what_does_not_change_the_result_may_change(command, small, data, tmp_pa
     assert command("--resume", out)[0] == 0  # where the data are now has been noted
 
 
+def test_a_run_that_python_began_goes_on(command, data, tmp_path):
+    config = Config(data=str(data), n_hidden=3, batch_size=12, training_epochs=2)
+    with Run(tmp_path / "out") as run:
+        fit(config, np.load(data), run=run)
+    status, stdout, stderr = command("--resume", tmp_path / "out", "--training-epochs=5")
+    assert (status, stderr) == (0, "")
+    assert "going on at epoch 2, minibatch 0" in stdout
+    model, history = fit(replace(config, training_epochs=5), np.load(data))
+    assert read_costs(tmp_path / "out") == [repr(epoch.cost) for epoch in history]
+    assert_array_equal(read_model(tmp_path / "out")["W"], model.W.get_value())
+    assert (tmp_path / "out" / "filters.png").exists()
+
+
+def test_a_run_of_another_model_is_refused(command, data, tmp_path):
+    class Mean:
+        """Learns the mean of its inputs."""
+
+        def __init__(self):
+            self.x = pytensor.tensor.matrix()
+            self.params = [pytensor.shared(np.zeros(16), name="mean")]
+
+        def get_cost_updates(self, learning_rate):
+            [mean] = self.params
+            cost = ((self.x - mean) ** 2).mean()
+            return cost, {mean: mean - learning_rate * pytensor.grad(cost, mean)}
+
+    out = tmp_path / "out"
+    with Run(out) as run:
+        fit(Config(data=str(data), training_epochs=2), np.load(data), model=Mean(), run=run)
+    status, _stdout, stderr = command("--resume", out, "--training-epochs=5")
+    assert (status, stderr.count("\n")) == (2, 1)
+    assert stderr.startswith(f"dae-train: cannot go on with {out}/checkpoint.npz: it holds mean fl")
+
+
 def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(command, small, tmp_path):
     out = tmp_path / "out"
     assert command(*small, "--checkpoint-every=2", "--output-dir", out)[0] == 0
@@ -782,11 +819,11 @@ def test_the_training_data_is_held_once(command, tmp_path, monkeypatch):
     class EnoughError(Exception):
         pass
 
-    def stop(model, train_set_x, **settings):
+    def stop(*args):
         held.append(tracemalloc.get_traced_memory())
         raise EnoughError
 
-    monkeypatch.setattr(experiment, "compile_train_da", stop)
+    monkeypatch.setattr(experiment, "compile_step", stop)
     x = RandomState(1).randint(256, size=(20_000, 400)).astype("uint8")
     held = []
     for pixels, at_most in ((x, 4 + 1), ((x / 256).astype("float32"), 4 + 4)):

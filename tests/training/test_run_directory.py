@@ -19,11 +19,11 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.random import RandomState
 from numpy.testing import assert_array_equal
 
-from dae.training import checkpoints
-from dae.training.checkpoints import Checkpoint, from_bytes, to_bytes
+from dae.training import _checkpoints
+from dae.training._checkpoints import Checkpoint, from_bytes, to_bytes
 from dae.training.config import Config
+from dae.training.epochs import Epoch
 from dae.training.run_directory import Run, RunError
-from dae.training.step import Epoch
 
 STATE = {
     "W": RandomState(1).uniform(size=(3, 2)),
@@ -107,7 +107,7 @@ def test_what_is_no_checkpoint_is_refused(content):
 
 
 def test_a_checkpoint_of_a_later_format_is_refused(monkeypatch):
-    monkeypatch.setattr(checkpoints, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(_checkpoints, "FORMAT_VERSION", 2)
     content = to_bytes(CHECKPOINT)
     monkeypatch.undo()
     with pytest.raises(ValueError, match="a checkpoint of format 2; this dae reads 1"):
@@ -146,7 +146,7 @@ def test_a_run_is_taken_up_from_its_newest_checkpoint(run):
     fault, again = reopened(run)
     assert fault is None
     assert again.config == Config(seed=5)
-    assert again.history == [[1 / 3, 0.5], [1 / 4, 0.5]]
+    assert again.history == [Epoch(0, 1 / 3, 0.5), Epoch(1, 1 / 4, 0.5)]
     assert again.costs == []
     assert_array_equal(again.state["W"], STATE["W"] + 1)
 

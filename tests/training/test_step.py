@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from oracle import cost_and_gradients
 
 from dae import Autoencoder, DenoisingAutoencoder, compile_train_da
-from dae.training.step import train
+from dae.training.epochs import train_epochs
 
 X = RandomState(0).uniform(size=(11, 6))
 
@@ -18,7 +18,7 @@ def test_epochs_in_file_order_without_the_last_partial_minibatch():
     train_da = compile_train_da(
         da, pytensor.shared(X), corruption_level=0.0, learning_rate=0.5, batch_size=4
     )
-    epochs = list(train(train_da, n_train_batches=2, training_epochs=3))
+    epochs = list(train_epochs(train_da, n_train_batches=2, training_epochs=3))
     for i, epoch in enumerate(epochs):
         costs = []
         for batch in (X[:4], X[4:8]):
@@ -77,6 +77,31 @@ def test_symbolic_settings_become_arguments(floatX):
     assert_array_equal(da.W.get_value(), before)
 
 
+def test_symbolic_settings_are_arguments_in_the_order_given():
+    level, rate = pt.scalar("level"), pt.scalar("rate")
+    da = DenoisingAutoencoder(RandomState(1), n_visible=6, n_hidden=3)
+    train_da = compile_train_da(
+        da, pytensor.shared(X), batch_size=4, learning_rate=rate / 2, corruption_level=level
+    )
+    names = [argument.name for argument in train_da.maker.fgraph.inputs[:3]]
+    assert names == ["index", "rate", "level"]
+    train_da = compile_train_da(
+        da, pytensor.shared(X), batch_size=4, learning_rate=rate, corruption_level=0 * rate
+    )
+    before = da.W.get_value()
+    train_da(0, 0.0)
+    assert_array_equal(da.W.get_value(), before)
+
+
+def test_settings_that_the_model_does_not_take_are_refused():
+    da = Autoencoder(RandomState(1), n_visible=6, n_hidden=3)
+    settings = {"corruption_level": 0.0, "learning_rate": 0.1, "momentum": 0.9}
+    with pytest.raises(TypeError, match="momentum"):
+        compile_train_da(da, pytensor.shared(X), batch_size=4, **settings)
+    with pytest.raises(TypeError, match="learning_rate"):
+        compile_train_da(da, pytensor.shared(X), batch_size=4, corruption_level=0.0)
+
+
 def test_a_shared_setting_is_looked_up_at_each_call():
     rate = pytensor.shared(0.0)
     da = Autoencoder(RandomState(1), n_visible=6, n_hidden=3)
@@ -94,7 +119,7 @@ def test_a_shared_setting_is_looked_up_at_each_call():
 @pytest.mark.parametrize("cost", [np.inf, np.nan])
 def test_a_cost_that_is_not_finite_stops_the_training(cost):
     costs = iter([1.0, 1.0, 1.0, cost])
-    epochs = train(lambda index: next(costs), n_train_batches=2, training_epochs=9)
+    epochs = train_epochs(lambda index: next(costs), n_train_batches=2, training_epochs=9)
     assert next(epochs).cost == 1
     with pytest.raises(FloatingPointError, match="epoch 1, minibatch 1; try a smaller"):
         next(epochs)
@@ -116,7 +141,7 @@ def test_any_model_with_x_and_get_cost_updates_can_be_trained():
     train_da = compile_train_da(
         model, pytensor.shared(X), corruption_level=0.0, learning_rate=1.0, batch_size=11
     )
-    assert len(list(train(train_da, 1, 50))) == 50
+    assert len(list(train_epochs(train_da, 1, 50))) == 50
     assert_allclose(model.mean.get_value(), X.mean(axis=0), rtol=1e-3)
 
 
@@ -127,7 +152,7 @@ def test_a_training_left_between_two_minibatches_goes_on_there(n_done):
 
     minibatch_costs = [1 / (3 + i) for i in range(12)]
     whole = iter(minibatch_costs)
-    expected = [epoch[:2] for epoch in train(lambda index: next(whole), 4, 3)]
+    expected = [epoch[:2] for epoch in train_epochs(lambda index: next(whole), 4, 3)]
 
     indices, costs, epochs = [], [], []
 
@@ -139,9 +164,9 @@ def test_a_training_left_between_two_minibatches_goes_on_there(n_done):
 
     is_resumed = False
     with pytest.raises(LeftError):
-        epochs.extend(epoch[:2] for epoch in train(train_da, 4, 3, 0, costs))
+        epochs.extend(epoch[:2] for epoch in train_epochs(train_da, 4, 3, 0, costs))
     assert costs == minibatch_costs[n_done - n_done % 4 : n_done]
     is_resumed = True
-    epochs.extend(epoch[:2] for epoch in train(train_da, 4, 3, n_done // 4, costs))
+    epochs.extend(epoch[:2] for epoch in train_epochs(train_da, 4, 3, n_done // 4, costs))
     assert indices == [0, 1, 2, 3] * 3
     assert epochs == expected

@@ -6,7 +6,8 @@ The file is an .npz archive without pickles, which `numpy.load` reads as well. I
 - ``config``: the settings of the run, as JSON;
 - ``history``: shape (epochs done, 2), float64, the cost and the seconds of each;
 - ``costs``: shape (minibatches done,), float64, of the epoch that is not finished;
-- ``W``, ``b``, ``b_prime`` and ``streams`` (see `get_state`), from the first step on.
+- the state of the training, under the names that `_state` explains (``W``, ``b``, ``b_prime`` and
+  ``streams``, for an autoencoder), from the first step on.
 
 The file ends with the archive's comment: the SHA-256 of everything before it, in hexadecimal.
 """
@@ -33,34 +34,11 @@ class Checkpoint(NamedTuple):
     costs: list
     """The costs of the minibatches that are done of the epoch after."""
     state: dict
-    """What `get_state` gave; empty before the first step, when all follows from the seed."""
-
-
-def get_state(model):
-    """Give what a training changes: the parameters of a model, and its streams.
-
-    Parameters
-    ----------
-    model : Autoencoder
-
-    Returns
-    -------
-    dict
-        From ``W``, ``b``, ``b_prime`` and ``streams`` to arrays, not to be written to.
-    """
-    W, b, b_prime = (param.get_value(borrow=True) for param in model.params)
-    return {"W": W, "b": b, "b_prime": b_prime, "streams": model.theano_rng.get_state()}
-
-
-def set_state(model, state):
-    """Bring a model where `get_state` found it; the graph of its cost must be there already."""
-    for param, name in zip(model.params, ["W", "b", "b_prime"], strict=True):
-        param.set_value(state[name])
-    model.theano_rng.set_state(state["streams"])
+    """From names to arrays: see `State.get`. Empty before the first step."""
 
 
 def to_bytes(checkpoint):
-    """Make the content of a file.
+    """Return the content of a file.
 
     Parameters
     ----------

@@ -1,0 +1,182 @@
+"""What the command `train` does when its options are read: it calls `fit`, and reports."""
+
+import contextlib
+import shlex
+import sys
+import time
+from dataclasses import fields, replace
+
+import pytensor
+from numpy.random import RandomState
+from pytensor.compile.mode import get_default_mode
+
+from dae.commands._console import StoppedError
+from dae.datasets import DataError, read_data, to_floatX
+from dae.random import RandomStreams
+from dae.reports.curves import plot_costs
+from dae.reports.tiles import draw_filters, draw_side_by_side, enlarge, save_image
+from dae.training.callbacks import Callback
+from dae.training.config import Config, ConfigError
+from dae.training.experiment import fit
+from dae.training.run_directory import NotEmptyError, Run, RunError
+
+
+def train_and_save(options, session):
+    """Train what the command line says, and keep what comes out in a run directory.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        See `dae.commands.train.make_parser`.
+    session : Session
+    """
+    with Run(options.resume or options.output_dir, options.checkpoint_every) as run:
+        config, train_x, shown = prepare(run, options, session)
+        with contextlib.ExitStack() as console:
+            report = Report(session, console, options.report_every)
+            try:
+                model, history = fit(config, train_x, run=run, callbacks=[report])
+            except ConfigError as error:
+                raise DataError(
+                    f"--batch-size is {config.batch_size}, but {config.data} has {len(train_x)} "
+                    f"training images; expected {len(train_x)} at the most"
+                ) from error
+            seconds = time.perf_counter() - report.start
+        if session.stopped:
+            place = f"at epoch {len(history)}, minibatch {len(run.costs)}"
+            raise StoppedError(session.stopped.status, f"{session.stopped} {place}")
+        save_pictures(run, model, shown)
+        session.say(f"time: {seconds:.0f}s")
+        session.say(f"results: {run.directory}")
+
+
+def prepare(run, options, session):
+    """Find out what to train and on what.
+
+    Returns
+    -------
+    config : Config
+    train_x : numpy.ndarray, shape (n_train, n_visible)
+        The training images as floatX.
+    shown : numpy.ndarray, shape (up to 100, n_visible)
+        Images to show reconstructions of: not trained on, if there are such.
+    """
+    settings = {field.name for field in fields(Config)}
+    given = {name: value for name, value in vars(options).items() if name in settings}
+    if options.resume is None:
+        try:
+            run.check_is_new()
+        except NotEmptyError as error:
+            raise RunError(
+                f"{run.directory} is not empty; give a new or an empty directory, or --resume to "
+                "go on with the run that it holds"
+            ) from error
+        config = Config(**given)
+    else:
+        fault = run.reopen()
+        if fault:
+            session.complain(f"{fault}; going on from the checkpoint before it")
+        config = replace(run.config, **given)
+
+    with session.bar(unit="B", unit_scale=True, delay=0.1, leave=False) as progress:
+        dataset = read_data(config.data, config.image_shape, options.cache_dir, progress)
+    train_x = to_floatX(dataset.train[0], config.floatX)
+    shown = dataset.test[0] if len(dataset.test[0]) else dataset.train[0]
+    config = replace(config, image_shape=dataset.image_shape)
+    return config, train_x, to_floatX(shown[:100], config.floatX)
+
+
+class Report(Callback):
+    """Shows a training on the console, which can stop it.
+
+    Parameters
+    ----------
+    session : Session
+    console : contextlib.ExitStack
+        Takes back what the training changes there.
+    report_every : int
+        Number of epochs between lines.
+
+    Attributes
+    ----------
+    start : float
+        When the present stage began, compiling or training, as `time.perf_counter` tells.
+    """
+
+    def __init__(self, session, console, report_every):
+        self.start = None
+        self._session = session
+        self._console = console
+        self._report_every = report_every
+        self._show = None
+
+    def on_begin(self, training):
+        """Save the sample of the noise, and say what will be trained."""
+        config, model, say = training.config, training.model, self._session.say
+        resume = [sys.executable, "-m", "dae.train", "--resume", str(training.run.directory)]
+        self._session.advice = f"; go on with: {shlex.join(resume)}"
+        if config.corruption_level:
+            save_noise(training.run)
+        height, width = config.image_shape
+        n_train = len(training.train_set_x.get_value(borrow=True))
+        say(
+            f"{type(model).__name__} with {model.n_visible} visible and {config.n_hidden} hidden "
+            f"units, corruption level {config.corruption_level:g}, learning rate "
+            f"{config.learning_rate:g}"
+        )
+        say(
+            f"{config.data}: {n_train} images of {height}x{width}, {training.n_train_batches} "
+            f"minibatches of {config.batch_size}, {config.training_epochs} epochs"
+        )
+        say(
+            f"seed {config.seed}, {config.floatX}, PyTensor {pytensor.__version__}, "
+            f"linker {get_default_mode().provided_linker}"
+        )
+        say("compiling ...")
+        self.start = time.perf_counter()
+
+    def on_compiled(self, training):
+        """Say so, and show the bar; from now on stopping waits for the end of a minibatch."""
+        n_done = len(training.history)
+        self._session.say(f"compiled in {time.perf_counter() - self.start:.1f}s")
+        if training.run.state:
+            self._session.say(f"going on at epoch {n_done}, minibatch {len(training.costs)}")
+        self._console.enter_context(self._session.stops_waiting())
+        self._show = self._console.enter_context(
+            self._session.bar(total=training.config.training_epochs, initial=n_done, unit="epoch")
+        )
+        self.start = time.perf_counter()
+
+    def on_minibatch(self, training):
+        """Stop if a signal came."""
+        if self._session.stopped:
+            training.stop()
+
+    def on_epoch(self, training, epoch):
+        """Show the cost; stop if nobody reads the output."""
+        self._show(f"cost {epoch.cost:f}", epoch.epoch + 1, training.config.training_epochs)
+        if epoch.epoch % self._report_every == 0:
+            self._session.say(f"Training epoch {epoch.epoch}, cost {epoch.cost:f}")
+            self.on_minibatch(training)
+
+
+def save_noise(run):
+    """Draw the sample of the noise that the worksheet draws first."""
+    config = run.config
+    theano_rng = RandomStreams(RandomState(config.seed).randint(2**30))
+    sample = theano_rng.binomial(size=(10, 10), n=1, p=1 - config.corruption_level)
+    bits = sample.eval(mode="FAST_COMPILE")  # one call: not worth machine code
+    with run.written("noise.png") as path:
+        save_image(path, enlarge(255 * bits.astype("uint8"), 24))
+
+
+def save_pictures(run, model, shown):
+    """Draw the filters, reconstructions of images, and the costs."""
+    with pytensor.config.change_flags(floatX=run.config.floatX):
+        z = model.feedforward().eval({model.x: shown}, mode="FAST_COMPILE")
+    with run.written("filters.png") as path:
+        save_image(path, draw_filters(model.W.get_value(borrow=True), run.config.image_shape))
+    with run.written("reconstructions.png") as path:
+        save_image(path, draw_side_by_side(shown, z, img_shape=run.config.image_shape))
+    with run.written("costs.png") as path:
+        plot_costs(path, [epoch.cost for epoch in run.history])

@@ -1,0 +1,59 @@
+"""What takes part in a training from outside."""
+
+
+class Callback:
+    """Something that is called in the course of a training; every method here does nothing.
+
+    Parameters, history and costs are whole whenever it is called. What it raises leaves `fit` at
+    once, without a checkpoint; to end a training well, there is `Training.stop`.
+
+    Examples
+    --------
+    Stop when the cost falls below a bound, and draw a dot for every epoch on the way:
+
+    >>> import dae
+    >>> class Bound(dae.Callback):
+    ...     def __init__(self, bound):
+    ...         self.bound = bound
+    ...
+    ...     def on_epoch(self, training, epoch):
+    ...         print(".", end="")
+    ...         if epoch.cost < self.bound:
+    ...             training.stop()
+    >>> config = dae.Config(n_hidden=20, learning_rate=0.5, training_epochs=9)
+    >>> model, history = dae.fit(config, dae.load_data()[0][0], callbacks=[Bound(150)])
+    ..
+    """
+
+    def on_begin(self, training):
+        """Before the step is compiled; the run directory, if there is one, is locked.
+
+        Parameters
+        ----------
+        training : Training
+        """
+
+    def on_compiled(self, training):
+        """Before the first minibatch; a training that is resumed is where it had got to.
+
+        Parameters
+        ----------
+        training : Training
+        """
+
+    def on_minibatch(self, training):
+        """After each minibatch, whose cost is ``training.costs[-1]``.
+
+        Parameters
+        ----------
+        training : Training
+        """
+
+    def on_epoch(self, training, epoch):
+        """After each epoch, which is ``training.history[-1]``.
+
+        Parameters
+        ----------
+        training : Training
+        epoch : Epoch
+        """

@@ -1,0 +1,88 @@
+"""Settings: what they may be, and how they are refused."""
+
+import json
+import pickle
+from dataclasses import FrozenInstanceError, asdict
+
+import numpy as np
+import pytest
+
+from dae import Config
+from dae.training.config import ConfigError
+
+
+def test_the_defaults_are_the_worksheets():
+    assert asdict(Config()) == {
+        "data": "mini-mnist",
+        "image_shape": None,
+        "data_sha256": None,
+        "corruption_level": 0.3,
+        "n_hidden": 100,
+        "learning_rate": 0.1,
+        "training_epochs": 200,
+        "batch_size": 20,
+        "seed": 123,
+        "floatX": "float64",
+    }
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"data": None}, "data is None; expected a name or a path"),
+        ({"image_shape": (28,)}, "image_shape is [28]; expected a height and a width"),
+        ({"image_shape": (28, 0)}, "image_shape is [28, 0]; expected a height and a width"),
+        ({"data_sha256": 1}, "data_sha256 is 1; expected a checksum"),
+        ({"corruption_level": 1.5}, "corruption_level is 1.5; expected a number from 0 to 1"),
+        ({"corruption_level": "0"}, "corruption_level is '0'; expected a number from 0 to 1"),
+        ({"n_hidden": 0}, "n_hidden is 0; expected a whole number above 0"),
+        ({"n_hidden": 2.0}, "n_hidden is 2.0; expected a whole number above 0"),
+        ({"n_hidden": np.float64(2)}, "n_hidden is 2.0; expected a whole number above 0"),
+        ({"batch_size": True}, "batch_size is True; expected a whole number above 0"),
+        ({"training_epochs": -1}, "training_epochs is -1; expected a whole number above 0"),
+        ({"learning_rate": 0}, "learning_rate is 0; expected a number above 0, at most 1e38"),
+        ({"learning_rate": np.inf}, "learning_rate is inf; expected a number above 0, at mos"),
+        ({"learning_rate": np.nan}, "learning_rate is nan; expected a number above 0, at mos"),
+        ({"seed": 2**32}, "seed is 4294967296; expected a whole number from 0 to 2**32 - 1"),
+        ({"floatX": "float16"}, "floatX is 'float16'; expected float64 or float32"),
+    ],
+)
+def test_impossible_settings_are_refused(setting, message):
+    with pytest.raises(ConfigError) as caught:
+        Config(**setting)
+    assert str(caught.value).startswith(message)
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.name == next(iter(setting))
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_unknown_settings_are_refused_by_name():
+    with pytest.raises(TypeError, match="n_hiden"):
+        Config(n_hiden=5)
+    with pytest.raises(ValueError, match="does not know: momentum, n_hiden; go on with"):
+        Config.from_record({"n_hiden": 5, "momentum": 0.9, "seed": 1})
+
+
+def test_settings_stay_as_they_are():
+    with pytest.raises(FrozenInstanceError):
+        Config().seed = 1
+
+
+def test_what_numpy_and_tuples_give_is_stored_as_json_has_it():
+    config = Config(
+        n_hidden=np.int64(5),
+        corruption_level=np.linspace(0, 1, 5)[1],
+        learning_rate=np.float32(0.5),
+        image_shape=(2, 8),
+        floatX=np.str_("float32"),
+    )
+    record = json.loads(json.dumps(asdict(config)))
+    assert record["image_shape"] == [2, 8]
+    assert Config.from_record(record) == config
+    assert config == Config(
+        n_hidden=5,
+        corruption_level=0.25,
+        learning_rate=0.5,
+        image_shape=[2, 8],
+        floatX="float32",
+    )
