@@ -48,6 +48,13 @@ def scalar_op(variable):
     return node.op.scalar_op if node is not None and isinstance(node.op, Elemwise) else None
 
 
+def without_sign(variable):
+    """Return what a variable is the negative of, or itself, and whether it is a negative."""
+    if isinstance(scalar_op(variable), scalar.Neg):
+        return variable.owner.inputs[0], True
+    return variable, False
+
+
 def constant(variable):
     """Return the one number, not zero, that a constant variable is full of, or None."""
     try:
@@ -202,11 +209,13 @@ class Polynomials:
                 return None
         return first
 
-    def _function(self, function, a):
-        if not isinstance(scalar_op(a), scalar.Neg):
-            return atom(function(a))
-        [a] = a.owner.inputs
+    def _function(self, function, argument):
+        a, is_negative = without_sign(argument)
         value = atom(function(a))
-        if function is Softplus:
-            return add(value, negative(self(a)))
-        return add(number(1), negative(value))
+        if not is_negative:
+            return value
+        return (
+            add(value, negative(self(a)))
+            if function is Softplus
+            else add(number(1), negative(value))
+        )

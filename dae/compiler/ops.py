@@ -1,7 +1,7 @@
-"""The ops of the training step: PyTensor's own, made several times faster.
+"""The ops that the rewrites put in the place of PyTensor's own.
 
-Each computes what a plain expression says, has its gradients, and runs in every mode: in NumPy
-where PyTensor does not compile, else by the loops of `kernels` and `gemm`.
+Numba compiles them from the loops of `_kernels` and `_gemm`; elsewhere NumPy computes the same.
+They have no gradients, since a graph has been differentiated when it is rewritten.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_
 from dae._machine_code import cache_key
 from dae.compiler import _gemm, _kernels
 
-VERSION = 1
+VERSION = 2
 """See `dae._machine_code.cache_key`."""
 
 DTYPES = ("float32", "float64")
@@ -58,7 +58,7 @@ class Sigmoid(Op):
         return Apply(self, [a], [a.type()])
 
     def perform(self, node, inputs, output_storage):
-        """Compute it in NumPy, without overflow."""
+        """Compute the output in NumPy, without overflow."""
         [a] = inputs
         e = np.exp(-np.abs(a))
         output_storage[0][0] = np.asarray(np.where(a < 0, e, 1) / (1 + e), a.dtype)
@@ -77,10 +77,17 @@ class CrossEntropy(Op):
     def make_node(self, x, a):
         """Apply to two matrices of one shape and dtype, float32 or float64."""
         x, a = checked("CrossEntropy", x, a, ndim=2)
-        return Apply(self, [x, a], [pt.vector(dtype=a.dtype), a.type()])
+        shape = tuple(
+            m if n is None else n for m, n in zip(x.type.shape, a.type.shape, strict=True)
+        )
+        L, residual = (
+            pt.vector(dtype=a.dtype, shape=shape[:1]),
+            pt.matrix(dtype=a.dtype, shape=shape),
+        )
+        return Apply(self, [x, a], [L, residual])
 
     def perform(self, node, inputs, output_storage):
-        """Compute it in NumPy."""
+        """Compute the outputs in NumPy."""
         x, a = inputs
         if x.shape != a.shape:
             raise ValueError("the shapes of the inputs and of their reconstructions differ")
@@ -139,7 +146,7 @@ class Gemm(Op):
         return Apply(self, [c, alpha, a, b], [pt.matrix(dtype=a.dtype, shape=shape)])
 
     def perform(self, node, inputs, output_storage):
-        """Compute it in NumPy."""
+        """Compute the outputs in NumPy."""
         c, alpha, a, b = inputs
         product = np.dot(a.T if self.a_transposed else a, b.T if self.b_transposed else b)
         if c.shape != product.shape[2 - c.ndim :]:
@@ -149,7 +156,7 @@ class Gemm(Op):
 
 
 class ColumnSum(Op):
-    """The sums of the columns of a matrix."""
+    """The sums of the columns of a matrix, added up in float64."""
 
     __props__ = ()
 
@@ -159,8 +166,9 @@ class ColumnSum(Op):
         return Apply(self, [a], [pt.vector(dtype=a.dtype, shape=a.type.shape[1:])])
 
     def perform(self, node, inputs, output_storage):
-        """Compute it in NumPy."""
-        output_storage[0][0] = np.sum(inputs[0], axis=0)
+        """Compute the outputs in NumPy."""
+        [a] = inputs
+        output_storage[0][0] = np.sum(a, axis=0, dtype="float64").astype(a.dtype)
 
 
 sigmoid = Sigmoid()
@@ -170,7 +178,7 @@ column_sum = ColumnSum()
 
 @node_rewriter([Gemm])
 def gemm_inplace(fgraph, node):
-    """Let a Gemm overwrite its first argument, where nobody else needs it."""
+    """Overwrite the first argument of a `Gemm`, where nothing else needs it."""
     if node.op.inplace or node.inputs[0].ndim != 2:
         return None
     return [Gemm(node.op.a_transposed, node.op.b_transposed, inplace=True)(*node.inputs)]
@@ -238,10 +246,10 @@ def numba_column_sum(op, node, **kwargs):
     @numba_njit
     def column_sum(a):
         a = np.ascontiguousarray(a)
-        out = np.zeros(a.shape[1], a.dtype)
+        totals = np.zeros(a.shape[1])
         for i in range(a.shape[0]):
-            for k in range(out.size):
-                out[k] += a[i, k]
-        return out
+            for k in range(totals.size):
+                totals[k] += a[i, k]
+        return totals.astype(a.dtype)
 
     return column_sum, cache_key(op, _kernels)

@@ -10,6 +10,8 @@ Such expressions are compared as polynomials (see `_polynomials`), so that neith
 factors matters nor what is multiplied out. What is not recognised with certainty is left alone.
 """
 
+from functools import reduce
+
 import pytensor.tensor as pt
 from pytensor.compile.mode import optdb
 from pytensor.graph.rewriting.basic import GraphRewriter, MergeOptimizer, in2out, node_rewriter
@@ -36,6 +38,7 @@ from dae.compiler._polynomials import (
     number,
     reciprocal,
     scalar_op,
+    without_sign,
 )
 
 TRANSPOSE = pt.matrix().T.owner.op
@@ -59,15 +62,20 @@ def expression(monomial, dtype):
     """Return a polynomial of one term as an expression."""
     [(factors, coefficient)] = monomial.items()
     result = pt.constant(float(coefficient), dtype=dtype)
-    # Numbers first: their products are cheap.
+    # Numbers first: their products cost next to nothing.
     for factor, power in sorted(factors, key=lambda item: item[0].type.ndim):
         for _ in range(abs(power)):
             result = times(result, factor) if power > 0 else result / factor
     return result
 
 
+def scaled(monomial, variable):
+    """Return a polynomial of one term times a variable, as an expression."""
+    return times(expression(monomial, variable.dtype), variable)
+
+
 def times(scale, variable):
-    """Return a product, which costs nothing where the scale is a constant 1."""
+    """Return a product, without an operation where the scale is a constant 1."""
     return variable if constant(scale) == 1 else scale * variable
 
 
@@ -81,55 +89,60 @@ class CrossEntropyRewriter(GraphRewriter):
     def apply(self, fgraph):
         """Rewrite a graph."""
         nodes = fgraph.toposort()
-        functions = scalar_math.Softplus | scalar_math.Sigmoid
-        arguments = {n.inputs[0] for n in nodes if isinstance(scalar_op(n.outputs[0]), functions)}
-        polynomials = Polynomials(atoms=arguments)
-        for variable in filter(is_float_matrix, fgraph.variables):
-            polynomials(variable)
-        replacements, found = [], {}
+        polynomials = polynomials_of(nodes)
+        replacements, residuals = [], {}
         for node in nodes:
-            if isinstance(node.op, Sum) and node.op.axis in (None, (0, 1), (1,)):
-                match = match_cost(node.inputs[0], polynomials)
-                if match is not None:
-                    c, x, a = match
-                    L, found[x, a] = ops.cross_entropy(x, a)
-                    cost = L if node.op.axis == (1,) else pt.sum(L)
-                    replacements.append((node.outputs[0], times(expression(c, cost.dtype), cost)))
+            match = match_cost(node, polynomials)
+            if match is not None:
+                c, x, a = match
+                L, residuals[x, a] = ops.cross_entropy(x, a)
+                cost = L if node.outputs[0].type.ndim else pt.sum(L)
+                replacements.append((node.outputs[0], scaled(c, cost)))
         # From the outputs down: where a whole is replaced, its parts are gone.
         for node in reversed(nodes):
-            for (x, a), residual in found.items():
+            for (x, a), residual in residuals.items():
                 c = match_residual(node.outputs[0], x, a, polynomials)
                 if c is not None:
-                    replacements.append(
-                        (node.outputs[0], times(expression(c, residual.dtype), residual))
-                    )
+                    replacements.append((node.outputs[0], scaled(c, residual)))
                     break
         fgraph.replace_all(replacements, reason="dae_cross_entropy", import_missing=True)
 
 
-def match_cost(terms, polynomials):
-    r"""Recognise :math:`c\,(\mathrm{softplus}(a) - x a)`.
+def polynomials_of(nodes):
+    """Return the polynomials of all matrices of a graph, in what softplus and sigmoid are of."""
+    functions = scalar_math.Softplus | scalar_math.Sigmoid
+    arguments = [n.inputs[0] for n in nodes if isinstance(scalar_op(n.outputs[0]), functions)]
+    polynomials = Polynomials(atoms={without_sign(a)[0] for a in arguments})
+    for node in nodes:
+        for variable in filter(is_float_matrix, (*node.inputs, *node.outputs)):
+            polynomials(variable)
+    return polynomials
+
+
+def match_cost(node, polynomials):
+    r"""Recognise the sum, of rows or of all, of :math:`c\,(\mathrm{softplus}(a) - x a)`.
 
     Parameters
     ----------
-    terms : variable
-        What is summed.
+    node : Apply
     polynomials : Polynomials
-        Those of all matrices that x may be.
+        Has seen all that x may be.
 
     Returns
     -------
     (c, x, a) or None
-        A polynomial of one term, without dimensions, and two variables like `terms`.
+        A polynomial of one term, without dimensions, and two matrices of one kind.
     """
-    if not is_float_matrix(terms):
+    is_sum = isinstance(node.op, Sum) and node.op.axis in (None, (0, 1), (1,))
+    if not is_sum or not is_float_matrix(node.inputs[0]):
         return None
+    [terms] = node.inputs
     polynomial = polynomials(terms)
     factors = {factor for monomial in polynomial for factor, _ in monomial}
     softpluses = [factor for factor in factors if isinstance(factor, Softplus)]
     if len(softpluses) != 1:
         return None
-    [a] = softpluses[0]
+    [(a,)] = softpluses
     c, rest = collect(polynomial, Softplus(a))
     minus_c_x, rest = collect(rest, a)
     if rest or not is_monomial(c, ndim=0) or not is_like(terms, a):
@@ -168,18 +181,19 @@ class ProductRewriter(GraphRewriter):
 def add_up(fgraph, variable):
     """Return a sum with matrix products in it as an expression in `Gemm`; None for others."""
     products, others = [], []
-    for scale, term in summands(fgraph, variable, number(1)):
+    for monomial, term in summands(fgraph, variable, number(1)):
+        scale = expression(monomial, variable.dtype)
         if is_product(term) and (term is variable or has_one_client(fgraph, term)):
-            products.append((expression(scale, term.dtype), term))
+            products.append((scale, *term.owner.inputs))
         else:
-            others.append(times(expression(scale, term.dtype), term))
+            others.append(times(scale, term))
     if not products:
         return None
     total = start_of_sum(others, variable, is_worth_a_pass=len(products) > 1)
     if total is None:
         return None
-    for alpha, term in products:
-        (a, a_transposed), (b, b_transposed) = map(untransposed, term.owner.inputs)
+    for alpha, *matrices in products:
+        (a, a_transposed), (b, b_transposed) = map(untransposed, matrices)
         total = ops.Gemm(a_transposed, b_transposed)(total, alpha, a, b)
     return total
 
@@ -215,12 +229,10 @@ def summands(fgraph, variable, scale, is_whole=True):
             parts = [(scale, inputs[0]), (negative(scale), inputs[1])]
         case scalar.Neg():
             parts = [(negative(scale), inputs[0])]
-        case scalar.Mul():
-            parts = [(scale, v) for v in inputs if not is_number(v)]
-            if len(parts) != 1:
-                return itself
-            for v in filter(is_number, inputs):
-                parts = [(multiply(parts[0][0], as_factor(v)), parts[0][1])]
+        case scalar.Mul() if [is_number(v) for v in inputs].count(False) == 1:
+            factors = map(as_factor, filter(is_number, inputs))
+            [matrix] = (v for v in inputs if not is_number(v))
+            parts = [(reduce(multiply, factors, scale), matrix)]
         case scalar.TrueDiv() if is_number(inputs[1]):
             parts = [(multiply(scale, reciprocal(as_factor(inputs[1]))), inputs[0])]
         case _:
@@ -249,6 +261,8 @@ def start_of_sum(others, variable, is_worth_a_pass):
     if not others:
         return 0
     rest = others[0] if len(others) == 1 else pt.add(*others)
+    if rest.dtype != variable.dtype:
+        return None
     if rest.type.broadcastable == (True, False) and not variable.type.broadcastable[0]:
         is_vector = isinstance(rest.owner and rest.owner.op, DimShuffle)
         [vector] = rest.owner.inputs if is_vector else [rest]
