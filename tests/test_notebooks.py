@@ -22,6 +22,12 @@ ALL = [WORKSHEET, WORKSHEET_JA, PORTING]
 PUBLISHED = [*oracle.PUBLISHED[0.0], *oracle.PUBLISHED[0.3]]
 NOISE = ["".join(map(str, row)) for row in oracle.SAMPLE]
 
+# What the compiler puts in the place of the formulas, and what it replaces.
+OPERATIONS = {"Gemm", "Sigmoid", "CrossEntropy", "ColumnSum"}
+REPLACED = {"Dot", "Log", "MatrixTranspose", "Softplus"}
+
+TIME = re.compile(r"^time of a step.*\n?", re.MULTILINE)
+
 # Not as an option of the kernel, which warns of itself when it starts, and when it ends.
 STRICT = """
 import warnings
@@ -38,10 +44,12 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def printed(notebook):
-    """Everything that the cells print or show as text."""
+def printed(notebook, code=""):
+    """What the cells print or show as text; with code, only those that contain it."""
     texts = []
     for cell in code_cells(notebook):
+        if code not in cell.source:
+            continue
         for output in cell.outputs:
             shown = {"text/plain": output.get("text", "")} | output.get("data", {})
             texts += [shown["text/plain"], shown.get("text/markdown", "")]
@@ -113,12 +121,43 @@ def check_prose(notebook):
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     shown = "\n".join([printed(notebook), *(cell.source for cell in code_cells(notebook))])
     operations = set(re.findall(r"`([A-Z][a-z]\w*)`", "\n".join(texts)))
-    assert {"Dot", "Sigmoid"} <= operations <= set(re.findall(r"\w+", shown))
+    assert OPERATIONS | REPLACED <= operations <= set(re.findall(r"\w+", shown))
 
     [start] = [i for i, text in enumerate(texts) if "\n## 12." in text]
     numbers = set(re.findall(r"\d+\.\d+", "\n".join(texts[start + 1 :])))
     assert len(numbers) > 15
     assert numbers <= set(re.findall(r"\d+\.\d+", printed(notebook)))
+
+
+def check_compilation(notebook):
+    """The cost is the plain formula, and what is compiled are the operations of `dae`.
+
+    Compiled without them, it is PyTensor's own again, in which a saturated unit is as harmless.
+    """
+    words = re.compile(r"[A-Z]\w+")
+    plain = words.findall(printed(notebook, "pytensor.dprint(cost"))
+    assert plain.count("Log") == 2
+    assert not (OPERATIONS - {"Sigmoid"}) & set(plain)
+
+    compiled = words.findall(printed(notebook, "pytensor.dprint(train_da"))
+    assert set(compiled) >= OPERATIONS
+    assert compiled.count("Gemm") == 5
+    assert not REPLACED & set(compiled)
+
+    listing = printed(notebook, 'mode.excluding("dae")')
+    assert "PyTensor, dae: " in listing
+    without, with_dae = listing.split("PyTensor, dae: ")
+    assert {"Dot", "MatrixTranspose"} <= set(words.findall(without))
+    assert not OPERATIONS & set(words.findall(without))
+    assert set(words.findall(with_dae)) >= OPERATIONS
+
+    table = printed(notebook, "L_numpy")
+    assert [row.strip("| ").split(" | ") for row in table.splitlines()[-4:]] == [
+        ["1000", "0.3", "inf", "nan", "700", "0.7"],
+        ["-1000", "0.3", "inf", "nan", "300", "-0.3"],
+        ["1000", "1", "nan", "nan", "0", "0"],
+        ["2", "0.3", "1.527", "0.5808", "1.527", "0.5808"],
+    ]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -141,6 +180,7 @@ def test_committed_is_small_and_of_no_particular_machine(name):
 @pytest.mark.parametrize("name", [WORKSHEET, WORKSHEET_JA])
 def test_committed_costs_are_the_published_ones(name):
     check_costs(read(name))
+    check_compilation(read(name))
     check_prose(read(name))
 
 
@@ -160,6 +200,7 @@ def test_worksheet_in_full(tmp_path):
     notebook = execute(WORKSHEET, tmp_path)
     check_executed(notebook)
     check_costs(notebook)
+    check_compilation(notebook)
     check_prose(notebook)
 
 
@@ -175,4 +216,21 @@ def test_worksheet_in_japanese(tmp_path):
 def test_porting(tmp_path):
     notebook = execute(PORTING, tmp_path)
     check_executed(notebook)
-    assert printed(notebook).split()[2:] == printed(read(PORTING)).split()[2:]
+    committed, executed = (printed(one) for one in (read(PORTING), notebook))
+    # All but the version of PyTensor, which comes first, and the measured times.
+    assert TIME.sub("", executed).split()[2:] == TIME.sub("", committed).split()[2:]
+    for text in (committed, executed):
+        without, with_dae, ratio = TIME.findall(text)
+        assert re.fullmatch(r"time of a step, without dae: +\d+ µs\n", without)
+        assert re.fullmatch(r"time of a step, with dae: +\d+ µs\n", with_dae)
+        assert re.fullmatch(r"time of a step, without / with: \d+\.\d\n", ratio)
+
+
+def test_porting_speeds_up_the_pasted_class():
+    text = printed(read(PORTING), "ours = ")
+    without, with_dae = re.split("^with dae$", text, flags=re.MULTILINE)
+    assert without.strip() == "without dae"
+    assert set(re.findall("[A-Z][A-Za-z]+", with_dae)) >= OPERATIONS
+    assert (
+        printed(read(PORTING), "time.perf_counter").count(f"cost {PUBLISHED[20]} in epoch 0") == 2
+    )
