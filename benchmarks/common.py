@@ -142,6 +142,27 @@ def write_json(path, results):
         file.write("\n")
 
 
+def spread(values, digits):
+    """Return a sample as text.
+
+    Parameters
+    ----------
+    values : array_like of float
+        The sample.
+    digits : int
+        Digits after the decimal point.
+
+    Returns
+    -------
+    str
+        Its median and, in parentheses, its quartiles.
+    """
+    import numpy as np
+
+    first, median, third = np.quantile(values, [0.25, 0.5, 0.75])
+    return f"{median:.{digits}f} ({first:.{digits}f}-{third:.{digits}f})"
+
+
 def say(line):
     """Print a line about the progress to standard error.
 

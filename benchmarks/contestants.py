@@ -6,8 +6,9 @@ Each of these functions takes a `Start` and the kind of noise,
 - ``"drawn"``: the denoising autoencoder, its masks drawn by the library's own generator;
 - ``"given"``: the same with given masks, so that costs can be compared,
 
-and returns a function that trains one epoch, goes on from there with every call, and returns the
-costs of the minibatches. The libraries are imported where they are used: any may be missing.
+and returns a function without arguments that trains one epoch, continues from there with every
+call, and returns the costs of the minibatches, an array of shape (n_batches,). The libraries are
+imported where they are used: any may be missing.
 """
 
 from functools import partial
@@ -21,7 +22,7 @@ SEED = 123
 
 
 class Start(NamedTuple):
-    """Where every contestant starts."""
+    """The data and the initial weights of every contestant."""
 
     train_x: np.ndarray
     """Shape (n_train, N_VISIBLE); n_train is a multiple of BATCH_SIZE."""
@@ -32,12 +33,16 @@ class Start(NamedTuple):
 
 
 def make_start(dtype):
-    """Make it from mini MNIST.
+    """Return the start on mini MNIST.
 
     Parameters
     ----------
-    dtype : str
-        ``"float32"`` or ``"float64"``.
+    dtype : {'float32', 'float64'}
+        The dtype of all arrays.
+
+    Returns
+    -------
+    Start
     """
     from dae.datasets import read_data, to_floatX
 
@@ -51,12 +56,37 @@ def make_start(dtype):
 
 
 def batch(data, index):
-    """Slice a minibatch."""
+    """Return a minibatch.
+
+    Parameters
+    ----------
+    data : array or matrix, shape (n_train, n)
+        Of any library.
+    index : int or integer scalar
+        The number of the minibatch.
+
+    Returns
+    -------
+    array or matrix, shape (BATCH_SIZE, n)
+    """
     return data[index * BATCH_SIZE : (index + 1) * BATCH_SIZE]
 
 
 def epoch_of(step, start):
-    """Make the function that trains one epoch from one that takes the index of a minibatch."""
+    """Return a function that trains one epoch.
+
+    Parameters
+    ----------
+    step : callable
+        Trains on the minibatch of an index, and returns its cost.
+    start : Start
+        The data that `step` trains on.
+
+    Returns
+    -------
+    callable
+        Takes nothing, returns the costs, an array of shape (n_batches,).
+    """
     indices = range(len(start.train_x) // BATCH_SIZE)
     return lambda: np.array([step(index) for index in indices])
 
@@ -112,17 +142,48 @@ def numpy_by_hand(start, noise):
 
 def dae_cell(start, noise):
     """Compile the worksheet's own cell, with this package's models, in the default mode."""
+    from dae import Autoencoder, DenoisingAutoencoder
+
+    return worksheet_cell(start, noise, Autoencoder, DenoisingAutoencoder)
+
+
+def pasted_cell(start, noise):
+    """Compile the same cell with somebody's own classes; `dae.compiler` is imported, no model."""
+    from pasted import Autoencoder, DenoisingAutoencoder
+
+    import dae.compiler  # noqa: F401
+
+    return worksheet_cell(start, noise, Autoencoder, DenoisingAutoencoder)
+
+
+def worksheet_cell(start, noise, autoencoder, denoising_autoencoder):
+    """Compile the worksheet's cell in the default mode.
+
+    Parameters
+    ----------
+    start : Start
+        The data; the initial weights are drawn by the model.
+    noise : {'none', 'drawn', 'given'}
+        The kind of noise.
+    autoencoder, denoising_autoencoder : type
+        The two classes of the worksheet.
+
+    Returns
+    -------
+    callable
+        The contestant.
+    """
     import pytensor
     import pytensor.tensor as pt
 
-    from dae import Autoencoder, DenoisingAutoencoder, RandomStreams
+    from dae import RandomStreams
 
-    class GivenNoise(Autoencoder):
+    class GivenNoise(autoencoder):
         def get_corrupted_input(self, input, corruption_level):
             return tilde_x
 
     pytensor.config.floatX = str(start.W.dtype)
-    kind = {"none": Autoencoder, "given": GivenNoise, "drawn": DenoisingAutoencoder}[noise]
+    kind = {"none": autoencoder, "given": GivenNoise, "drawn": denoising_autoencoder}[noise]
     x, tilde_x = pt.matrix("x"), pt.matrix("tilde_x")
     rng = np.random.RandomState(SEED)
     theano_rng = RandomStreams(rng.randint(2**30))
@@ -130,13 +191,16 @@ def dae_cell(start, noise):
     cost, updates = da.get_cost_updates(
         corruption_level=CORRUPTION_LEVEL, learning_rate=LEARNING_RATE
     )
+    # Where the class does not do it: in Theano, no class had to.
+    updates = dict(updates) | theano_rng.updates(cost)
     return pytensor_epoch(start, noise, x, tilde_x, cost, updates)
 
 
 def pytensor_as_written(start, noise):
-    """Compile the tutorial's formulas as they stand, with PyTensor's own ops and generator."""
+    """Compile the tutorial's formulas as they stand, with nothing but what PyTensor has."""
     import pytensor
     import pytensor.tensor as pt
+    from pytensor.compile.mode import get_default_mode
 
     pytensor.config.floatX = floatX = str(start.W.dtype)
     x, tilde_x = pt.matrix("x"), pt.matrix("tilde_x")
@@ -157,11 +221,34 @@ def pytensor_as_written(start, noise):
     updates = {p: p - learning_rate * g for p, g in zip(params, gparams, strict=True)}
     if noise == "drawn":
         updates[rng] = next_rng
-    return pytensor_epoch(start, noise, x, tilde_x, cost, updates)
+    # Whatever has been imported, none of this package's rewrites.
+    mode = get_default_mode().excluding("dae")
+    return pytensor_epoch(start, noise, x, tilde_x, cost, updates, mode)
 
 
-def pytensor_epoch(start, noise, x, tilde_x, cost, updates):
-    """Compile and loop as the worksheet does."""
+def pytensor_epoch(start, noise, x, tilde_x, cost, updates, mode=None):
+    """Compile and loop as the worksheet does.
+
+    Parameters
+    ----------
+    start : Start
+        The data.
+    noise : {'none', 'drawn', 'given'}
+        The kind of noise.
+    x, tilde_x : matrix, shape (BATCH_SIZE, N_VISIBLE)
+        The minibatch, and the same with the given masks.
+    cost : scalar
+        The cost of the minibatch.
+    updates : dict
+        The step, for `pytensor.function`.
+    mode : Mode, optional
+        The mode to compile in. By default PyTensor's.
+
+    Returns
+    -------
+    callable
+        The contestant.
+    """
     import pytensor
     import pytensor.tensor as pt
 
@@ -169,12 +256,29 @@ def pytensor_epoch(start, noise, x, tilde_x, cost, updates):
     givens = {x: batch(pytensor.shared(start.train_x), index)}
     if noise == "given":
         givens[tilde_x] = batch(pytensor.shared(start.corrupted_x), index)
-    train_da = pytensor.function([index], cost, updates=updates, givens=givens)
+    train_da = pytensor.function([index], cost, updates=updates, givens=givens, mode=mode)
     return epoch_of(train_da, start)
 
 
 def torch_parts(start, noise):
-    """Make parameters, the loss, and the arguments of the loss for a minibatch, in PyTorch."""
+    """Return what PyTorch's contestants have in common.
+
+    Parameters
+    ----------
+    start : Start
+        The data and the initial weights.
+    noise : {'none', 'drawn', 'given'}
+        The kind of noise.
+
+    Returns
+    -------
+    params : list of torch.Tensor
+        W, b and b_prime.
+    loss : callable
+        Takes `params` and what `minibatch` returns, returns the cost.
+    minibatch : callable
+        Takes an index, returns the minibatch without and with noise.
+    """
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -200,7 +304,7 @@ def torch_parts(start, noise):
 
 
 def torch_eager(start, noise, compiled=lambda loss: loss):
-    """Let autograd differentiate the loss, and update in place."""
+    """Run operation by operation: autograd differentiates the loss, updates are in place."""
     import torch
 
     params, loss, minibatch = torch_parts(start, noise)
@@ -220,7 +324,7 @@ def torch_eager(start, noise, compiled=lambda loss: loss):
 
 
 def torch_compiled_loss(start, noise):
-    """Do the same, with the loss, and so its gradient, compiled."""
+    """Compile the loss, and so its gradient."""
     import torch
 
     return torch_eager(start, noise, torch.compile)
@@ -248,7 +352,25 @@ def torch_compiled_step(start, noise):
 
 
 def jax_parts(start, noise):
-    """Make the state (params, key), a step from one state to the next, and the data, in JAX."""
+    """Return what JAX's contestants have in common.
+
+    Parameters
+    ----------
+    start : Start
+        The data and the initial weights.
+    noise : {'none', 'drawn', 'given'}
+        The kind of noise.
+
+    Returns
+    -------
+    state : tuple
+        The parameters, and the key of the random draws.
+    step : callable
+        Takes a state and the minibatch without and with noise, returns the next state and the
+        cost.
+    data : tuple of jax.Array
+        All images, without and with noise.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -318,10 +440,13 @@ def jax_scan(start, noise):
 
 
 OURS = "dae, the worksheet's cell"
+PASTED = "dae, the worksheet's class, pasted"
+AS_WRITTEN = "PyTensor, the formula as written"
 PRODUCTS = "the five matrix products, NumPy's BLAS"
 
 CONTESTANTS = {
     OURS: dae_cell,
+    PASTED: pasted_cell,
     PRODUCTS: five_products,
     "JAX, `jit` of a whole epoch (`scan`)": jax_scan,
     "JAX, `jit` of one step": jax_step,
@@ -329,5 +454,5 @@ CONTESTANTS = {
     "PyTorch, `torch.compile` of the loss": torch_compiled_loss,
     "PyTorch, eager": torch_eager,
     "NumPy, written by hand": numpy_by_hand,
-    "PyTensor, the formula as written": pytensor_as_written,
+    AS_WRITTEN: pytensor_as_written,
 }

@@ -31,9 +31,10 @@ from common import (
     print_machine,
     print_table,
     say,
+    spread,
     write_json,
 )
-from contestants import CONTESTANTS, OURS, PRODUCTS, make_start
+from contestants import AS_WRITTEN, CONTESTANTS, OURS, PASTED, PRODUCTS, make_start
 
 MODELS = {"AE": "none", "dA": "drawn"}
 """The models that are timed, and their noise."""
@@ -49,7 +50,15 @@ PAUSE = 0.05
 
 
 def serve(connection, name):
-    """Train an epoch for every (dtype, noise) received; answer (seconds, costs), or what failed."""
+    """Train an epoch for every (dtype, noise) received, until the connection is closed.
+
+    Parameters
+    ----------
+    connection : multiprocessing.connection.Connection
+        Where the seconds and the costs of the epoch are sent to or, if it failed, the reason.
+    name : str
+        The name of the contestant.
+    """
     starts, epochs = {}, {}
     with suppress(EOFError, KeyboardInterrupt):
         while True:
@@ -67,7 +76,13 @@ def serve(connection, name):
 
 
 class Contestant:
-    """A process that serves one of the contestants."""
+    """A process that serves one of the contestants.
+
+    Parameters
+    ----------
+    name : str
+        The name of the contestant.
+    """
 
     def __init__(self, name):
         spawn = multiprocessing.get_context("spawn")
@@ -77,7 +92,27 @@ class Contestant:
         theirs.close()
 
     def train(self, dtype, noise):
-        """Give the seconds and the costs of an epoch; raise RuntimeError if it failed."""
+        """Train an epoch.
+
+        Parameters
+        ----------
+        dtype : {'float32', 'float64'}
+            What to compute in.
+        noise : {'none', 'drawn', 'given'}
+            The kind of noise.
+
+        Returns
+        -------
+        seconds : float
+            How long it took.
+        costs : ndarray of float, shape (n_batches,)
+            The costs of the minibatches.
+
+        Raises
+        ------
+        RuntimeError
+            If it failed.
+        """
         try:
             self.connection.send((dtype, noise))
             answer = self.connection.recv()
@@ -88,7 +123,7 @@ class Contestant:
         return answer
 
     def stop(self):
-        """End the process."""
+        """Stop the process."""
         self.connection.close()
         self.process.join()
 
@@ -96,12 +131,17 @@ class Contestant:
 def start_all(dtypes):
     """Start the contestants, warm them up, and check that all compute the same costs.
 
+    Parameters
+    ----------
+    dtypes : sequence of str
+        What to compute in.
+
     Returns
     -------
-    contestants : dict
-        From names to processes.
-    missing : dict
-        From the names of those left out to reasons.
+    contestants : dict from str to Contestant
+        The processes by name.
+    missing : dict from str to str
+        The reasons for leaving out, by name.
     """
     contestants, missing, ours = {}, {}, {}
     for name in CONTESTANTS:
@@ -123,7 +163,19 @@ def start_all(dtypes):
 
 
 def check(name, dtype, noise, costs, ours):
-    """Stop the benchmark if costs are not ours."""
+    """Stop the benchmark if costs are not ours.
+
+    Parameters
+    ----------
+    name : str
+        The contestant that computed them.
+    dtype : {'float32', 'float64'}
+        What they were computed in.
+    noise : {'none', 'drawn', 'given'}
+        The kind of noise.
+    costs, ours : ndarray of float, shape (n_batches,)
+        Its costs and ours.
+    """
     tolerance = TOLERANCES[dtype]
     if noise == "drawn":
         costs, ours, tolerance = np.mean(costs), np.mean(ours), MEAN_TOLERANCE
@@ -138,10 +190,19 @@ def check(name, dtype, noise, costs, ours):
 def measure(contestants, dtypes, rounds):
     """Time all in turn.
 
+    Parameters
+    ----------
+    contestants : dict from str to Contestant
+        The processes by name.
+    dtypes : sequence of str
+        What to compute in.
+    rounds : int
+        Measurements of each.
+
     Returns
     -------
-    dict
-        From dtypes to dicts from (model, name) to an array (rounds,), microseconds per minibatch.
+    dict from str to dict from (str, str) to ndarray of float, shape (rounds,)
+        Microseconds per minibatch, by dtype, then by (model, name).
     """
     times = {
         dtype: {key: np.empty(rounds) for key in product(MODELS, contestants)} for dtype in dtypes
@@ -157,19 +218,13 @@ def measure(contestants, dtypes, rounds):
     return times
 
 
-def spread(values, digits):
-    """Format a sample: its median and quartiles."""
-    first, median, third = np.quantile(values, [0.25, 0.5, 0.75])
-    return f"{median:.{digits}f} ({first:.{digits}f}-{third:.{digits}f})"
-
-
 def print_results(columns):
     """Print the times of both models, and how ours compare.
 
     Parameters
     ----------
-    columns : dict
-        From (dtype, threads) to a dict from (model, name) to microseconds per minibatch, by round.
+    columns : dict from (str, int) to dict from (str, str) to ndarray of float, shape (rounds,)
+        Microseconds per minibatch, by (dtype, threads), then by (model, name).
     """
     titles = [f"{dtype}, {n} thread{'s' if n > 1 else ''}" for dtype, n in columns]
 
@@ -184,14 +239,20 @@ def print_results(columns):
         rows = [[name, *(cell(t, model, name) for t in columns.values())] for name in CONTESTANTS]
         print_table([model, *titles], rows)
 
+    def to_ours(times, model, name):
+        return times.get((model, name), [np.nan]) / times[model, OURS]
+
     def fastest_peer(times, model):
-        peers = [name for m, name in times if m == model and name not in (OURS, PRODUCTS)]
-        ratios = [times[model, name] / times[model, OURS] for name in peers]
-        return min(ratios, key=np.median, default=[np.nan])
+        peers = [name for m, name in times if m == model and name not in (OURS, PASTED, PRODUCTS)]
+        return min((to_ours(times, model, name) for name in peers), key=np.median, default=[np.nan])
 
     ratios = {
-        "AE, ours to the five products": lambda t: t["AE", OURS] / t["AE", PRODUCTS],
+        "AE, ours to the five products": lambda t: 1 / to_ours(t, "AE", PRODUCTS),
         "ours, dA to AE": lambda t: t["dA", OURS] / t["AE", OURS],
+        "AE, pasted to ours": lambda t: to_ours(t, "AE", PASTED),
+        "dA, pasted to ours": lambda t: to_ours(t, "dA", PASTED),
+        "AE, as written to ours": lambda t: to_ours(t, "AE", AS_WRITTEN),
+        "dA, as written to ours": lambda t: to_ours(t, "dA", AS_WRITTEN),
         "AE, fastest peer to ours": lambda t: fastest_peer(t, "AE"),
         "dA, fastest peer to ours": lambda t: fastest_peer(t, "dA"),
     }
@@ -202,7 +263,13 @@ def print_results(columns):
 
 
 def main(argv=None):
-    """Run the command."""
+    """Run the benchmark.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        The arguments. By default those of the process.
+    """
     parser = argparse.ArgumentParser(
         description="Time one training step of dae against its peers'.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
