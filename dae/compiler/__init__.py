@@ -1,5 +1,23 @@
-"""What makes plain formulas fast: rewrites, the ops they put in, and their inner loops."""
+"""What makes plain formulas fast and safe: rewrites of PyTensor's graphs, and the ops they put in.
 
-from dae.compiler import rewrites
+Importing this package, or `dae.models`, switches the rewrites on: for all functions that are
+compiled from then on, in this process, without a ``mode``. They are in PyTensor's own database
+under the tag ``"dae"``. To compile a function without them, exclude the tag:
 
-__all__ = ["rewrites"]
+    mode = pytensor.compile.mode.get_default_mode().excluding("dae")
+    pytensor.function(inputs, outputs, mode=mode)
+
+The ops are compiled by Numba, PyTensor's default. Functions for its C, JAX and PyTorch backends
+are left as PyTensor has them, and so are all formulas that are not recognised:
+
+- a matrix product, with the row or matrix that is added to it, and sums of such products, which
+  go into the memory of a parameter in its update (`ops.Gemm`; transposes are not copied);
+- the cross-entropy of a sigmoid, summed over rows or over all, and its gradient
+  (`ops.CrossEntropy`): both from one exponential function, and finite for saturated units;
+- the sigmoid, and the sums of columns (`ops.Sigmoid`, `ops.ColumnSum`).
+
+In the mode FAST_COMPILE, functions with logarithms get the rewrites by which PyTensor's other
+modes keep them finite.
+"""
+
+from dae.compiler import rewrites  # noqa: F401

@@ -1,4 +1,7 @@
-"""The models of the tutorial, their costs and their noise, as formulas."""
+"""The models of the tutorial, their costs and their noise, as formulas.
+
+Importing them switches on the rewrites of `dae.compiler`, which make the formulas fast.
+"""
 
 import dae.compiler  # noqa: F401
 from dae.models.autoencoder import Autoencoder, DenoisingAutoencoder

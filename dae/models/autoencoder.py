@@ -2,14 +2,13 @@
 
 import copy
 
-import numpy as np
 import pytensor
 import pytensor.tensor as pt
-from pytensor.compile.sharedvalue import SharedVariable
 
+from dae.models._parameters import layer_parameters
 from dae.models.costs import cross_entropy
 from dae.models.noise import masking_noise
-from dae.random.streams import RandomStreams
+from dae.random import RandomStreams
 
 
 class Autoencoder:
@@ -27,10 +26,11 @@ class Autoencoder:
     theano_rng : RandomStreams, optional
         Draws the noise.
     input : matrix, shape (batch_size, n_visible), optional
-        The minibatch, with values in [0, 1]; by default a new symbolic matrix of dtype floatX.
-    n_visible, n_hidden : int, optional
-        Number of visible and of hidden units; by default those of the parameters that are given,
-        else 784 and 500.
+        The minibatch, with values in [0, 1]. By default a new symbolic matrix of dtype floatX.
+    n_visible : int, optional
+        Number of visible units. By default that of the parameters that are given, else 784.
+    n_hidden : int, optional
+        Number of hidden units. By default that of the parameters that are given, else 500.
     W : matrix, shape (n_visible, n_hidden), optional
     bhid : vector, shape (n_hidden,), optional
     bvis : vector, shape (n_visible,), optional
@@ -59,8 +59,8 @@ class Autoencoder:
 
     Notes
     -----
-    ``copy.copy`` shares all of these with the copy. ``copy.deepcopy`` gives the copy weights of
-    its own, and streams that go on as those of the original would: the next noise of both is
+    ``copy.copy`` shares all of these with the copy. ``copy.deepcopy`` returns a model with weights
+    of its own, and streams that go on as those of the original would: the next noise of both is
     the same. A pickle holds the weights alone, as three arrays; the model that comes out of it
     has an input of its own, and noise from a seed of the operating system: call
     ``da.theano_rng.seed`` to choose one.
@@ -77,29 +77,14 @@ class Autoencoder:
         bhid=None,
         bvis=None,
     ):
-        floatX = pytensor.config.floatX
-        W_shape, [b_size], [b_prime_size] = (
-            _shape("W", W, 2),
-            _shape("bhid", bhid, 1),
-            _shape("bvis", bvis, 1),
-        )
-        n_visible = _agreed("n_visible", n_visible, W_shape[0], b_prime_size, default=784)
-        n_hidden = _agreed("n_hidden", n_hidden, W_shape[1], b_size, default=500)
         if theano_rng is None:
             theano_rng = RandomStreams(numpy_rng.randint(2**30))
-        if W is None:
-            bound = 4 * np.sqrt(6 / (n_hidden + n_visible))
-            W = numpy_rng.uniform(low=-bound, high=bound, size=(n_visible, n_hidden))
-            W = pytensor.shared(W.astype(floatX), name="W", borrow=True)
-        if bhid is None:
-            bhid = pytensor.shared(np.zeros(n_hidden, floatX), name="b", borrow=True)
-        if bvis is None:
-            bvis = pytensor.shared(np.zeros(n_visible, floatX), name="b_prime", borrow=True)
         if input is None:
             input = pt.matrix("input")
-        self._assemble(theano_rng, input, W, bhid, bvis)
-        self.n_visible = n_visible
-        self.n_hidden = n_hidden
+        self.n_visible, self.n_hidden, *params = layer_parameters(
+            numpy_rng, n_visible, n_hidden, W, bhid, bvis
+        )
+        self._assemble(theano_rng, input, *params)
 
     def _assemble(self, theano_rng, input, W, b, b_prime):
         self.theano_rng = theano_rng
@@ -111,19 +96,48 @@ class Autoencoder:
         self.params = [W, b, b_prime]
 
     def get_corrupted_input(self, input, corruption_level):
-        """Give what is encoded: here the input itself."""
+        """Return what is encoded: here the input itself.
+
+        Parameters
+        ----------
+        input : matrix, shape (batch_size, n_visible)
+        corruption_level : float or scalar
+            Ignored; a model with noise overrides this method.
+
+        Returns
+        -------
+        matrix, shape (batch_size, n_visible)
+        """
         return input
 
     def get_hidden_values(self, input):
-        r"""Encode: :math:`y = s(x W + b)`."""
+        r"""Encode: return :math:`y = s(x W + b)`.
+
+        Parameters
+        ----------
+        input : matrix, shape (batch_size, n_visible)
+
+        Returns
+        -------
+        matrix, shape (batch_size, n_hidden)
+        """
         return pt.sigmoid(pt.dot(input, self.W) + self.b)
 
     def get_reconstructed_input(self, hidden):
-        r"""Decode: :math:`z = s(y W' + b')`."""
+        r"""Decode: return :math:`z = s(y W' + b')`.
+
+        Parameters
+        ----------
+        hidden : matrix, shape (batch_size, n_hidden)
+
+        Returns
+        -------
+        matrix, shape (batch_size, n_visible)
+        """
         return pt.sigmoid(pt.dot(hidden, self.W_prime) + self.b_prime)
 
     def get_cost_updates(self, corruption_level, learning_rate):
-        r"""Give the cost of a minibatch, and a step of gradient descent.
+        r"""Return the cost of a minibatch, and a step of gradient descent.
 
         .. math:: p \leftarrow p - \eta\, \frac{\partial\, \mathrm{cost}}{\partial p}
 
@@ -137,7 +151,7 @@ class Autoencoder:
         Returns
         -------
         cost : scalar
-            The cross-entropy, summed over the pixels, averaged over the minibatch.
+            The cross-entropy, summed over the pixels, averaged over the minibatch, in nats.
         updates : dict
             From each parameter, and from the state of each stream that the cost draws from, to
             its next value; for `pytensor.function`.
@@ -156,7 +170,7 @@ class Autoencoder:
         return cost, updates | self.theano_rng.updates(cost)
 
     def feedforward(self):
-        """Give the reconstruction of the input, without corruption."""
+        """Return the reconstruction of the input, without corruption."""
         return self.get_reconstructed_input(self.get_hidden_values(self.x))
 
     def __copy__(self):
@@ -195,27 +209,16 @@ class DenoisingAutoencoder(Autoencoder):
     """
 
     def get_corrupted_input(self, input, corruption_level):
-        """Give the input with a part of it, `corruption_level`, set to zero."""
+        """Return the input with a part of it set to zero.
+
+        Parameters
+        ----------
+        input : matrix, shape (batch_size, n_visible)
+        corruption_level : float or scalar
+            Probability that a value is hidden, in [0, 1].
+
+        Returns
+        -------
+        matrix, shape (batch_size, n_visible)
+        """
         return masking_noise(self.theano_rng, input, corruption_level)
-
-
-def _shape(name, param, ndim):
-    """Return the shape of a parameter, as far as it is known; of None, nothing is."""
-    if param is None:
-        return (None,) * ndim
-    if not isinstance(param, pt.TensorVariable) or param.ndim != ndim:
-        raise TypeError(f"{name} is {param!r}; expected a shared variable with {ndim} dimensions")
-    if isinstance(param, SharedVariable):
-        return param.get_value(borrow=True).shape
-    return param.type.shape
-
-
-def _agreed(name, *sizes, default):
-    """Return the size that is given and that parameters have, where it is known."""
-    known = {size for size in sizes if size is not None} or {default}
-    if len(known) > 1:
-        raise ValueError(
-            f"{name} is given as {sizes[0]}, W says {sizes[1]}, and its bias {sizes[2]} "
-            "(None: nothing); expected the same size everywhere"
-        )
-    return known.pop()

@@ -4,14 +4,12 @@ import pytensor.tensor as pt
 
 
 def cross_entropy(x, z):
-    r"""Give the cross-entropy of the reconstructions of a minibatch.
+    r"""Return the cross-entropy of the reconstructions of a minibatch.
 
     .. math:: L(x, z) = -\sum_k \left[ x_k \log z_k + (1 - x_k) \log(1 - z_k) \right]
 
-    A saturated unit rounds z to 0 or 1, where the formula is infinite. So where z = s(a), as it
-    is in every autoencoder here, L is taken from the pre-activation a, without ever forming z:
-    :math:`-\log s(a) = \log(1 + e^{-a})` gives
-    :math:`L = \sum_k \left[ \log(1 + e^{a_k}) - x_k a_k \right]`. See `CrossEntropy`.
+    A saturated unit rounds z to 0 or 1, where the formula is infinite. The compiler sees to that:
+    where z = s(a), it computes L from the pre-activation a (see `dae.compiler`).
 
     Parameters
     ----------
