@@ -20,7 +20,7 @@ _ROOMS = {
     "RunError": "training.run_directory",
     "compile_train_da": "training.step",
     "cross_entropy": "models.costs",
-    "fit": "training.experiment",
+    "fit": "training.fitting",
     "load_data": "datasets",
     "masking_noise": "models.noise",
     "tile_raster_images": "reports.tiles",

@@ -186,7 +186,8 @@ def test_parameters_of_constructors_are_described_with_the_class():
 
 
 @pytest.mark.parametrize("module", [name for name, text in read_sources().items() if ">>>" in text])
-def test_examples_run(module):
+def test_examples_run(module, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     failed, tried = doctest.testmod(importlib.import_module(module))
     assert tried > 0
     assert failed == 0

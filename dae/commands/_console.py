@@ -47,7 +47,7 @@ class Session:
         self._quiet = quiet
         self._bar = None
         self._stops_wait = False
-        self._signal = None
+        self._has_signal = False
 
     def run(self, command):
         """Call a command; turn whatever a user can cause into one line and an exit status.
@@ -142,7 +142,7 @@ class Session:
 
     @contextlib.contextmanager
     def stops_waiting(self):
-        """Let a first SIGINT or SIGTERM, or a standard output that fails, wait in `stopped`."""
+        """Store in `stopped` what would end the command: a first signal, a failing stdout."""
         self._stops_wait = True
         try:
             yield
@@ -170,8 +170,8 @@ class Session:
 
     def _receive_signal(self, number, frame):
         message = f"stopped by {signal.Signals(number).name}"
-        if self._stops_wait and self._signal is None:
-            self._signal = number
+        if self._stops_wait and not self._has_signal:
+            self._has_signal = True
             self._stop(StoppedError(128 + number, message))
             return
         # No exception: LLVM, which compiles, calls back to Python and loses what is raised there.

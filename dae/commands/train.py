@@ -121,12 +121,12 @@ def main(argv=None):
         options = make_parser().parse_args(argv)
         session = Session(PROG, options.quiet)
 
-        def train_and_save():
+        def command():
             # PyTensor comes with it, which --help need not wait for.
-            from dae.commands import _train
+            from dae.commands._train_and_save import train_and_save
 
-            _train.train_and_save(options, session)
+            train_and_save(options, session)
 
-        return session.run(train_and_save)
+        return session.run(command)
     finally:
         close_stdout()

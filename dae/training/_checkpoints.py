@@ -43,6 +43,7 @@ def to_bytes(checkpoint):
     Parameters
     ----------
     checkpoint : Checkpoint
+        Where the training has got to.
 
     Returns
     -------
@@ -69,6 +70,7 @@ def from_bytes(content):
     Parameters
     ----------
     content : bytes
+        What `to_bytes` returned.
 
     Returns
     -------

@@ -94,11 +94,12 @@ class State:
         return arrays
 
     def set(self, arrays):
-        """Go on from what `get` returned.
+        """Set the variables to what `get` returned.
 
         Parameters
         ----------
         arrays : dict
+            From names to arrays.
 
         Raises
         ------

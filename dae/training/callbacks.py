@@ -1,8 +1,8 @@
-"""What takes part in a training from outside."""
+"""What a caller adds to a training: output, early stopping, and the like."""
 
 
 class Callback:
-    """Something that is called in the course of a training; every method here does nothing.
+    """What `fit` calls in the course of a training. Every method here does nothing.
 
     Parameters, history and costs are whole whenever it is called. What it raises leaves `fit` at
     once, without a checkpoint; to end a training well, there is `Training.stop`.
@@ -26,34 +26,39 @@ class Callback:
     """
 
     def on_begin(self, training):
-        """Before the step is compiled; the run directory, if there is one, is locked.
+        """Run before the step is compiled; the run directory, if there is one, is locked.
 
         Parameters
         ----------
         training : Training
+            The training, which has no `train_da` yet.
         """
 
     def on_compiled(self, training):
-        """Before the first minibatch; a training that is resumed is where it had got to.
+        """Run before the first minibatch; a training that is resumed is where it had got to.
 
         Parameters
         ----------
         training : Training
+            The training.
         """
 
     def on_minibatch(self, training):
-        """After each minibatch, whose cost is ``training.costs[-1]``.
+        """Run after each minibatch, whose cost is ``training.costs[-1]``.
 
         Parameters
         ----------
         training : Training
+            The training; an epoch that ends with this minibatch is not in its history yet.
         """
 
     def on_epoch(self, training, epoch):
-        """After each epoch, which is ``training.history[-1]``.
+        """Run after each epoch.
 
         Parameters
         ----------
         training : Training
+            The training.
         epoch : Epoch
+            The epoch, which is ``training.history[-1]``.
         """

@@ -36,7 +36,8 @@ def _is_number(value):
 
 
 def _is_shape(value):
-    return isinstance(value, list) and [_is_whole(side, 1, 2**31) for side in value] == [True] * 2
+    is_pair = isinstance(value, list) and len(value) == 2
+    return is_pair and all(_is_whole(side, 1, 2**31) for side in value)
 
 
 POSITIVE = ("a whole number above 0", lambda value: _is_whole(value, 1, 2**31 - 1))
@@ -72,7 +73,7 @@ class Config:
     ----------
     data : str, default="mini-mnist"
         Name or path of the data set.
-    image_shape : (int, int), optional
+    image_shape : (int, int) or list of two int, optional
         Height and width of an image in pixels; the pictures that are drawn of a run need it.
     data_sha256 : str, optional
         The SHA-256 of the training data as floatX, in hexadecimal; `fit` fills it in.
@@ -137,7 +138,7 @@ class Config:
         Parameters
         ----------
         record : dict
-            As `dataclasses.asdict` gave it; settings that are missing have their defaults.
+            As `dataclasses.asdict` returned it; settings that are missing have their defaults.
 
         Returns
         -------

@@ -70,8 +70,6 @@ class Run(Callback):
         The costs of the minibatches that are done of the epoch after.
     state : dict
         What the training was taken up with: see `Checkpoint`.
-    saved_at : float
-        When the last checkpoint was saved, as `time.monotonic` tells.
 
     Raises
     ------
@@ -111,6 +109,7 @@ class Run(Callback):
         self.config, self.history, self.costs, self.state = None, [], [], {}
         self._has_begun = False
         self._costs_stamp = None
+        self._saved_at = None
         # A lock that is a mere file, which some file systems would have in place of a real one,
         # would outlive a run that is killed.
         self._lock = FileLock(
@@ -137,7 +136,7 @@ class Run(Callback):
         RunError
             If it is not empty (a `NotEmptyError`), is no directory, or cannot be written to.
         """
-        with usage_errors("write to", self.directory):
+        with _usage_errors("write to", self.directory):
             names = os.listdir(self.directory) if os.path.lexists(self.directory) else []
             if set(names) - {"run.lock"}:
                 raise NotEmptyError(
@@ -153,7 +152,7 @@ class Run(Callback):
                 )
 
     def reopen(self):
-        """Take up the run that the directory holds.
+        """Read where the run in the directory has got to, and lock it.
 
         Returns
         -------
@@ -171,15 +170,15 @@ class Run(Callback):
             raise RunError(f"{self.directory} holds no run to go on with: it has no checkpoint.npz")
         fault = None
         self._lock_directory()
-        with usage_errors("write to", self.directory):
+        with _usage_errors("write to", self.directory):
             if not self.newest.exists():  # a new one was about to take its name
                 self.previous.replace(self.newest)
             try:
-                checkpoint = read_checkpoint(self.newest)
+                checkpoint = _read_checkpoint(self.newest)
             except ValueError as error:
                 fault = f"{self.newest}: {error}"
                 try:
-                    checkpoint = read_checkpoint(self.previous)
+                    checkpoint = _read_checkpoint(self.previous)
                 except (ValueError, RunError):
                     raise RunError(fault) from None
                 self.newest.replace(self.directory / "checkpoint.damaged.npz")
@@ -198,6 +197,7 @@ class Run(Callback):
         Parameters
         ----------
         config : Config
+            The settings to go on with.
 
         Raises
         ------
@@ -224,6 +224,7 @@ class Run(Callback):
         Parameters
         ----------
         config : Config
+            The settings.
 
         Raises
         ------
@@ -236,7 +237,7 @@ class Run(Callback):
         self.config = config
         if not self._lock.is_locked:
             self.check_is_new()
-            with usage_errors("write to", self.directory):
+            with _usage_errors("write to", self.directory):
                 self.directory.mkdir(parents=True, exist_ok=True)
             self._lock_directory()
             self.check_is_new()  # still: until now another run might have begun in it
@@ -255,7 +256,7 @@ class Run(Callback):
 
     def _lock_directory(self):
         remedy = "; a run needs a directory that can be written to, on a file system with locks"
-        with usage_errors("lock", self._lock.lock_file, remedy):
+        with _usage_errors("lock", self._lock.lock_file, remedy):
             try:
                 self._lock.acquire()
             except Timeout:
@@ -263,10 +264,10 @@ class Run(Callback):
 
     def _write_costs(self):
         """Write costs.csv anew, from the history."""
-        rows = [csv_row(epoch) for epoch in self.history]
+        rows = [_csv_row(epoch) for epoch in self.history]
         with self.written("costs.csv") as path:
             path.write_bytes("".join(["epoch,cost,seconds\n", *rows]).encode("ascii"))
-            self._costs_stamp = stamp(path)
+            self._costs_stamp = _stamp(path)
 
     def save_epoch(self, epoch):
         """Add an epoch to the history and to costs.csv.
@@ -274,17 +275,18 @@ class Run(Callback):
         Parameters
         ----------
         epoch : Epoch
+            The epoch that has ended.
         """
         self.history.append(epoch)
         path = self.directory / "costs.csv"
         with naming(path), path.open("ab") as file:
             # All of this is about the file that is open, whoever may replace it meanwhile.
-            if stamp(file.fileno()) != self._costs_stamp:  # somebody has removed or changed it
+            if _stamp(file.fileno()) != self._costs_stamp:  # somebody has removed or changed it
                 self._write_costs()
                 return
-            file.write(csv_row(epoch).encode("ascii"))
+            file.write(_csv_row(epoch).encode("ascii"))
             file.flush()
-            self._costs_stamp = stamp(file.fileno())
+            self._costs_stamp = _stamp(file.fileno())
 
     def save_checkpoint(self, state):
         """Write checkpoint.npz, and keep the one before.
@@ -308,9 +310,9 @@ class Run(Callback):
         content = to_bytes(Checkpoint(asdict(self.config), history, self.costs, state))
         with atomic_write(self.newest, self.previous, exclusive=True) as path:
             path.write_bytes(content)
-        if stamp(self.directory / "costs.csv") != self._costs_stamp:
+        if _stamp(self.directory / "costs.csv") != self._costs_stamp:
             self._write_costs()
-        self.saved_at = time.monotonic()
+        self._saved_at = time.monotonic()
 
     def save_model(self, model):
         """Write model.npz: the parameters, under the names that they have in a checkpoint.
@@ -325,33 +327,58 @@ class Run(Callback):
             np.savez(path, **arrays)
 
     def on_minibatch(self, training):
-        """Save a checkpoint if the last one is a minute old."""
-        if not self.checkpoint_every and time.monotonic() > self.saved_at + CHECKPOINT_SECONDS:
+        """Save a checkpoint if the last one is a minute old.
+
+        Parameters
+        ----------
+        training : Training
+            The training that is kept here.
+        """
+        if not self.checkpoint_every and time.monotonic() > self._saved_at + CHECKPOINT_SECONDS:
             training.save_checkpoint()
 
     def on_epoch(self, training, epoch):
-        """Save a checkpoint every `checkpoint_every` epochs."""
+        """Save a checkpoint every `checkpoint_every` epochs.
+
+        Parameters
+        ----------
+        training : Training
+            The training that is kept here.
+        epoch : Epoch
+            The epoch that has ended.
+        """
         if self.checkpoint_every and len(self.history) % self.checkpoint_every == 0:
             training.save_checkpoint()
 
     def written(self, name):
-        """Write a file of the directory whole or not at all: see `dae._files.atomic_write`."""
+        """Write a file of the directory whole or not at all: see `dae._files.atomic_write`.
+
+        Parameters
+        ----------
+        name : str
+            The name of the file.
+
+        Returns
+        -------
+        context manager
+            It yields the path to write to.
+        """
         return atomic_write(self.directory / name, exclusive=True)
 
 
-def csv_row(epoch):
+def _csv_row(epoch):
     """Return a row of costs.csv; the cost has all its digits."""
     return f"{epoch.epoch},{epoch.cost!r},{epoch.seconds:.6f}\n"
 
 
-def read_checkpoint(path):
+def _read_checkpoint(path):
     """Read a `Checkpoint`; raise ValueError if it is damaged, `RunError` if it cannot be read."""
-    with usage_errors("read", path):
+    with _usage_errors("read", path):
         content = path.read_bytes()
     return from_bytes(content)
 
 
-def stamp(file):
+def _stamp(file):
     """Return what changes when a file is written to or replaced; None where there is none.
 
     Parameters
@@ -367,7 +394,7 @@ def stamp(file):
 
 
 @contextmanager
-def usage_errors(action, path, remedy=""):
+def _usage_errors(action, path, remedy=""):
     """Raise errors of the system about a path that was given as a `RunError`.
 
     Its message is "cannot <action> <path>", what the system says, and the remedy.

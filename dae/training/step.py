@@ -47,13 +47,25 @@ def compile_train_da(model, train_set_x, *, batch_size, **settings):
 
 
 def compile_step(model, train_set_x, batch_size, settings):
-    """Compile as `compile_train_da` does, and tell what a step changes.
+    """Compile as `compile_train_da` does, and return what a step updates as well.
+
+    Parameters
+    ----------
+    model : object
+        As for `compile_train_da`.
+    train_set_x : shared variable, shape (n_train, ...)
+        The training data.
+    batch_size : int
+        Number of rows in a minibatch.
+    settings : dict
+        From the names of parameters of ``model.get_cost_updates`` to their values.
 
     Returns
     -------
     train_da : pytensor.compile.function.types.Function
+        The step.
     updated : list of shared variables
-        In the order of the updates.
+        What it updates, in the order of the updates.
     """
     index = pt.lscalar("index")
     arguments = []

@@ -14,9 +14,9 @@ import sys
 import time
 from pathlib import Path
 
-from dae.commands import _train
+from dae.commands import _train_and_save
 from dae.train import main
-from dae.training import experiment
+from dae.training import fitting
 from dae.training._checkpoints import from_bytes
 
 ENDLESS = 10**6  # epochs
@@ -47,13 +47,13 @@ def status(pid):
 
 
 def kill_and_complete(folder, data, n_kills):
-    experiment.build_model = once(experiment.build_model)
-    experiment.compile_step = once(experiment.compile_step)
-    _train.save_pictures = lambda *args: None
-    train_epochs, experiment.train_epochs = experiment.train_epochs, lambda *args: []
+    fitting.build_model = once(fitting.build_model)
+    fitting.compile_step = once(fitting.compile_step)
+    _train_and_save.save_pictures = lambda *args: None
+    train_epochs, fitting.train_epochs = fitting.train_epochs, lambda *args: []
     settings = ["--n-hidden=5", "--floatX=float32", "--quiet", f"--output-dir={folder}/compiled"]
     assert main([f"--data={data}", *settings]) == 0
-    experiment.train_epochs = train_epochs
+    fitting.train_epochs = train_epochs
 
     killed = folder / "killed"
     moments = random.Random(1)

