@@ -14,8 +14,9 @@ VERBS = set(
     Complete Compute Convert Copy Corrupt Count Create Decode Define Describe Disable Download Draw
     Emit Enable Encode Enlarge Estimate Evaluate Exit Export Extract Fetch Fill Find Fit Follow
     Format Generate Get Handle Initialize Insert Iterate List Load Lock Measure Merge Move Normalize
-    Open Parse Perform Plot Prepare Predict Print Raise Read Reconstruct Record Refill Refuse
-    Register Remove Rename Replace Report Reset Restore Resume Return Run Sample Save Scale Seed
+    Open Overwrite Parse Perform Plot Prepare Predict Print Put Raise Read Recognise Reconstruct
+    Record Refill Refuse Register Remove Rename Replace Report Reset Restore Resume Return Rewrite
+    Run Sample Save Scale Seed
     Select Set Show Sort Split Start Stop Store Sum Tile Train Transform Transpose Turn Unlock
     Update Use Validate Verify Wait Warn Write Yield
     """.split()

@@ -6,7 +6,7 @@ These loops run in one thread, and give the same digits whatever the processor, 
 multiply and add in one step. They are written in LLVM's own language, since what Numba makes of
 loops in Python keeps no part of the result in registers.
 
-The result is made in tiles, of as many rows and columns as there are registers for: a piece of a
+The result is made in tiles, of as many rows and columns as there are registers for: a part of a
 row of b is loaded once, and multiplied by one number of each row of a.
 """
 
@@ -34,10 +34,10 @@ VERSION = 2
 """See `dae._machine_code.cache_key`."""
 
 DEPTH = 64
-"""Terms that a tile adds up at a time: so few that the memory pages of their factors stay known."""
+"""Terms that a tile adds up at a time: so few that the addresses of their rows stay cached."""
 
 LINE = 64
-"""Bytes that memory moves at a time."""
+"""Bytes of a cache line."""
 
 ITEMSIZES = {ir.FloatType(): 4, ir.DoubleType(): 8}
 """Bytes of an element."""
@@ -45,7 +45,7 @@ ITEMSIZES = {ir.FloatType(): 4, ir.DoubleType(): 8}
 
 @cache
 def registers():
-    """Tell how many bytes a vector register holds, and how many rows of two make a tile."""
+    """Return the bytes of a vector register, and the rows of a tile that is two of them wide."""
     features = llvmlite.binding.get_host_cpu_features()
     if features.get("avx512f"):
         return 64, 10
@@ -53,7 +53,7 @@ def registers():
 
 
 def number(i):
-    """Make a Python number one of the code being written."""
+    """Return a Python integer as a number of the code being written."""
     return i if isinstance(i, ir.Value) else ir.Constant(intp_t, i)
 
 
@@ -90,7 +90,7 @@ class Matrix:
         return self.column_step != 1
 
     def part(self, i, j):
-        """Give the part that begins at row i and column j."""
+        """Return the part that begins at row i and column j."""
         down = self.builder.mul(number(i), number(self.row_step))
         right = self.builder.mul(number(j), number(self.column_step))
         place = self.builder.add(down, right)
@@ -98,7 +98,7 @@ class Matrix:
         return Matrix(self.builder, start, self.element, self.row_step, self.column_step)
 
     def load(self, i, j, width, mask=None):
-        """Load a vector, a piece of a row; elements that a mask leaves out are zero."""
+        """Load a vector, a part of a row; elements that a mask leaves out are zero."""
         kind = ir.VectorType(self.element, width)
         place = self.builder.bitcast(self.part(i, j).start, kind.as_pointer())
         if mask is None:
@@ -128,7 +128,7 @@ class Matrix:
         return self.builder.shuffle_vector(one, one, ir.VectorType(int32_t, width)([0] * width))
 
     def prefetch(self, i, j, width):
-        """Ask memory for a piece of a row."""
+        """Fetch a part of a row into the cache."""
         kind = ir.FunctionType(ir.VoidType(), [voidptr_t, int32_t, int32_t, int32_t])
         prefetch = self.builder.module.declare_intrinsic("llvm.prefetch", [voidptr_t], kind)
         to_read, to_keep, data = int32_t(0), int32_t(3), int32_t(1)
@@ -207,7 +207,7 @@ def loop(builder, stop, step=1):
 
 
 def write_tile(builder, rows, width, mask, depth, c, alpha, a, b):
-    """Write: add alpha a b to c, for so many rows, columns and terms.
+    """Write code that adds alpha a b to c, for a number of rows, columns and terms.
 
     A mask leaves out columns that there are not.
     """
@@ -234,7 +234,7 @@ def write_tile(builder, rows, width, mask, depth, c, alpha, a, b):
 
 
 def write_transpose(builder, side, source, target):
-    """Write: copy the transpose of a square.
+    """Write code that copies the transpose of a square.
 
     Interleaving its upper rows with its lower ones, as often as it can be halved, transposes it.
     """
@@ -249,7 +249,7 @@ def write_transpose(builder, side, source, target):
 
 
 def write_columns(builder, vector, width, there, mask, depth, b):
-    """Write: copy columns of b, which is transposed, to where they lie side by side."""
+    """Write code that copies columns of b, which is transposed, to where they lie side by side."""
     copies = alloca_once(builder, b.element, size=number(DEPTH * width))
     copies.align = LINE
     columns = Matrix(builder, copies, b.element, width)
@@ -260,7 +260,7 @@ def write_columns(builder, vector, width, there, mask, depth, b):
 
 
 def write_product(builder, vector, height, m, n, depth, c, alpha, a, b):
-    """Write: add alpha a b to c, in tiles of two vectors by a height, and smaller ones."""
+    """Write code that adds alpha a b to c, in tiles of two vectors by a height, and smaller ones."""
     heights = [height, 1]
     if a.is_transposed and not b.is_transposed:
         # c is what is large, and b is small: go through c as it lies in memory.
@@ -280,7 +280,7 @@ def write_product(builder, vector, height, m, n, depth, c, alpha, a, b):
 
 @cache
 def add_product(dtype, a_transposed, b_transposed):
-    """Make the function that adds alpha times the product of two matrices to c.
+    """Return the function that adds alpha times the product of two matrices to c.
 
     Its arguments are c, alpha (without dimensions), a and b, all C-contiguous.
     """

@@ -22,7 +22,7 @@ njit = numba_njit(fastmath={"contract"}, error_model="numpy")
 
 @cache
 def elementary(dtype):
-    """Make exp and log1p for a floating-point type, of arithmetic alone.
+    """Return exp and log1p for a floating-point type, made of arithmetic alone.
 
     The library's functions take one value at a time; these become vector instructions. Both are
     Taylor series of a length that leaves the error to the roundings.
@@ -92,7 +92,7 @@ def elementary(dtype):
 
 @cache
 def sigmoid(dtype):
-    """Make the loop that computes s(a)."""
+    """Return the loop that computes s(a)."""
     exp, _ = elementary(dtype)
     one = np.dtype(dtype).type(1)
 
@@ -107,7 +107,7 @@ def sigmoid(dtype):
 
 @cache
 def cross_entropy(dtype):
-    """Make the loop that computes L(x, s(a)) and s(a) - x, of one exponential function."""
+    """Return the loop that computes L(x, s(a)) and s(a) - x, from one exponential function."""
     exp, log1p = elementary(dtype)
     one = np.dtype(dtype).type(1)
 

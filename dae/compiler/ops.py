@@ -177,18 +177,18 @@ column_sum = ColumnSum()
 
 
 @node_rewriter([Gemm])
-def gemm_inplace(fgraph, node):
-    """Overwrite the first argument of a `Gemm`, where nothing else needs it."""
+def _gemm_inplace(fgraph, node):
+    """Replace a `Gemm` by one that overwrites its first argument, where nothing else needs it."""
     if node.op.inplace or node.inputs[0].ndim != 2:
         return None
     return [Gemm(node.op.a_transposed, node.op.b_transposed, inplace=True)(*node.inputs)]
 
 
-optdb.register("dae_gemm_inplace", in2out(gemm_inplace), "fast_run", "inplace", "dae", position=70)
+optdb.register("dae_gemm_inplace", in2out(_gemm_inplace), "fast_run", "inplace", "dae", position=70)
 
 
 @register_funcify_and_cache_key(Sigmoid)
-def numba_sigmoid(op, node, **kwargs):
+def _numba_sigmoid(op, node, **kwargs):
     """Compile `Sigmoid`."""
     loop = _kernels.sigmoid(node.outputs[0].dtype)
 
@@ -203,7 +203,7 @@ def numba_sigmoid(op, node, **kwargs):
 
 
 @register_funcify_and_cache_key(CrossEntropy)
-def numba_cross_entropy(op, node, **kwargs):
+def _numba_cross_entropy(op, node, **kwargs):
     """Compile `CrossEntropy`."""
     loop = _kernels.cross_entropy(node.outputs[0].dtype)
 
@@ -220,7 +220,7 @@ def numba_cross_entropy(op, node, **kwargs):
 
 
 @register_funcify_and_cache_key(Gemm)
-def numba_gemm(op, node, **kwargs):
+def _numba_gemm(op, node, **kwargs):
     """Compile `Gemm`."""
     inplace, row_axis, column_axis = op.inplace, int(op.a_transposed), int(not op.b_transposed)
     spread = _kernels.SPREAD[node.inputs[0].ndim]
@@ -240,7 +240,7 @@ def numba_gemm(op, node, **kwargs):
 
 
 @register_funcify_and_cache_key(ColumnSum)
-def numba_column_sum(op, node, **kwargs):
+def _numba_column_sum(op, node, **kwargs):
     """Compile `ColumnSum`."""
 
     @numba_njit

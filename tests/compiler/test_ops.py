@@ -6,9 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
-from pytensor.gradient import verify_grad
 
-from dae import cross_entropy
 from dae.compiler import ops
 
 MODES = ["NUMBA", "FAST_COMPILE", "CVM"]
@@ -100,14 +98,11 @@ def test_infinity_and_nan_come_out(mode, dtype):
 def test_shapes(mode, shape):
     x, a = np.random.default_rng(0).uniform(size=(2, *shape))
     x_var, a_var = pt.dmatrix(), pt.dmatrix()
-    outputs = [ops.sigmoid(a_var), *ops.cross_entropy(x_var, a_var)]
-    f = pytensor.function([x_var, a_var], [*outputs, *(v.shape for v in outputs)], mode=mode)
-    *values, z_shape, L_shape, residual_shape = f(x, a)
-    for value, expected in zip(values, reference(x, a), strict=True):
+    outputs = [ops.sigmoid(a_var), *ops.cross_entropy(x_var, a_var), ops.column_sum(a_var)]
+    values = pytensor.function([x_var, a_var], outputs, mode=mode)(x, a)
+    for value, expected in zip(values, [*reference(x, a), a.sum(axis=0)], strict=True):
+        assert value.shape == expected.shape
         assert_allclose(value, expected.astype(float), rtol=1e-13)
-    assert_array_equal(z_shape, shape)
-    assert_array_equal(L_shape, shape[:1])
-    assert_array_equal(residual_shape, shape)
 
 
 def test_sigmoid_of_any_number_of_dimensions():
@@ -131,29 +126,29 @@ def test_products_of_transposes(mode, dtype, sizes):
     for a_t, b_t in [(False, False), (False, True), (True, False), (True, True)]:
         left, right = np.ascontiguousarray(a.T if a_t else a), b.T.copy() if b_t else b
         gemm = ops.Gemm(a_t, b_t)
-        product = gemm(0, 1, A, B)
         outputs = [
+            gemm(0, 1, A, B),
             gemm(bias_var, 2.5, A, B),
-            ops.descend(C, pt.constant(0.5, dtype=dtype), product + C + product),
-            product.shape,
+            gemm(gemm(C, -0.5, A, B), -0.5, A, B),
         ]
         f = pytensor.function([A, B, C, bias_var], outputs, mode=mode)
         before = c.copy()
-        row, descent, shape = f(left, right, c, bias)
-        assert row.dtype == descent.dtype == dtype
+        product, row, descent = f(left, right, c, bias)
+        assert product.dtype == row.dtype == descent.dtype == dtype
+        assert product.shape == (m, n)
+        assert_allclose(product, a @ b, rtol=1e-5, atol=1e-5)
         assert_allclose(row, bias + 2.5 * (a @ b), rtol=1e-5, atol=1e-5)
-        assert_allclose(descent, c - 0.5 * (2 * (a @ b) + c), rtol=1e-5, atol=1e-5)
-        assert_array_equal(shape, (m, n))
+        assert_allclose(descent, c - a @ b, rtol=1e-5, atol=1e-5)
         assert_array_equal(c, before)
     f = pytensor.function([A], ops.column_sum(A), mode=mode)
     assert_allclose(f(a), a.sum(axis=0), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_descent_takes_the_memory_of_the_parameter(mode):
+def test_a_product_is_added_in_the_memory_of_the_parameter(mode):
     A, B = pt.fmatrix(), pt.fmatrix()
     W = pytensor.shared(np.ones((30, 20), "float32"))
-    update = ops.descend(W, pt.constant(0.5, dtype="float32"), ops.Gemm()(0, 1, A, B))
+    update = ops.Gemm()(W, -0.5, A, B)
     f = pytensor.function([A, B], [], updates={W: update}, mode=mode)
     before = W.get_value(borrow=True)
     f(np.ones((30, 7), "float32"), np.ones((7, 20), "float32"))
@@ -181,44 +176,9 @@ def test_shapes_that_do_not_fit_are_refused(mode):
     product = ops.Gemm()(0, 1, A, B)
     with pytest.raises(ValueError, match=r"not fit|not aligned"):
         pytensor.function([A, B], product, mode=mode)(np.ones((2, 3)), np.ones((4, 5)))
-    descent = pytensor.function([A, B, C], ops.descend(C, 1.0, product), mode=mode)
+    descent = pytensor.function([A, B, C], ops.Gemm()(C, -1, A, B), mode=mode)
     with pytest.raises(ValueError, match=r"another shape|could not be broadcast"):
         descent(np.ones((2, 3)), np.ones((3, 4)), np.ones((3, 4)))
     cost = pytensor.function([A, B], ops.cross_entropy(A, B), mode=mode)
     with pytest.raises(ValueError, match="differ"):
         cost(np.ones((2, 3)), np.ones((1, 3)))
-
-
-def test_other_types_take_the_plain_expressions():
-    x, W, b = pt.lmatrix(), pt.fmatrix(), pt.dvector()
-    x_value, W_value, b_value = np.eye(2, dtype=int), np.ones((2, 3), "float32"), np.arange(3.0)
-    z = ops.sigmoid(ops.affine(x, W, b))
-    L = cross_entropy(x, ops.sigmoid(pt.cast(x, "int8")))
-    values = pytensor.function([x, W, b], [z, L], mode="FAST_COMPILE")(x_value, W_value, b_value)
-    assert_allclose(values[0], 1 / (1 + np.exp(-(1 + b_value + 0 * W_value))))
-    assert_allclose(values[1], np.log1p(np.exp(-1)) + np.log(2), rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("expression", "shapes"),
-    [
-        (lambda a: ops.sigmoid(a), [(3, 4)]),
-        (lambda x, a: ops.cross_entropy(x, a)[0], [(3, 4), (3, 4)]),
-        (lambda x, a: ops.cross_entropy(x, a)[1], [(3, 4), (3, 4)]),
-        (lambda a: ops.column_sum(a), [(3, 4)]),
-        (lambda x, W, b: ops.affine(x, W, b), [(3, 4), (4, 2), (2,)]),
-        (lambda x, W, b: ops.affine(x, W.T, b), [(3, 4), (2, 4), (2,)]),
-        (lambda c, k, a, b: ops.Gemm(True, False)(c, k, a, b), [(), (), (4, 3), (4, 2)]),
-        (lambda c, k, a, b: ops.Gemm(True, True)(c, k, a, b), [(3, 2), (), (4, 3), (2, 4)]),
-    ],
-)
-def test_gradients_to_the_second_order(expression, shapes):
-    rng = np.random.default_rng(2)
-    points = [rng.uniform(0.1, 0.9, shape) for shape in shapes]
-    verify_grad(expression, points, rng=rng, mode="FAST_COMPILE")
-
-    def gradients(*variables):
-        cost = pt.sum(pt.sqr(expression(*variables)))
-        return pt.concatenate([g.ravel() for g in pytensor.grad(cost, list(variables))])
-
-    verify_grad(gradients, points, rng=rng, mode="FAST_COMPILE")
