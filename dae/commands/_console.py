@@ -37,7 +37,7 @@ class Session:
     advice : str
         How to go on after an early end, once that is possible.
     stopped : StoppedError or None
-        Why the command shall end, where that is told while `stops_waiting`.
+        What would have ended the command first, while `stops_waiting`.
     """
 
     def __init__(self, prog, quiet):
@@ -65,6 +65,7 @@ class Session:
             # The name of a file may have characters that the terminal lacks.
             sys.stdout.reconfigure(errors="backslashreplace")
         with self._signals_handled():
+            # NumPy comes with them, which --help need not wait for.
             from dae.datasets import DataError
             from dae.training.run_directory import RunError
 
