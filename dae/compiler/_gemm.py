@@ -260,7 +260,7 @@ def write_columns(builder, vector, width, there, mask, depth, b):
 
 
 def write_product(builder, vector, height, m, n, depth, c, alpha, a, b):
-    """Write code that adds alpha a b to c, in tiles of two vectors by a height, and smaller ones."""
+    """Write code that adds alpha a b to c, tile by tile."""
     heights = [height, 1]
     if a.is_transposed and not b.is_transposed:
         # c is what is large, and b is small: go through c as it lies in memory.

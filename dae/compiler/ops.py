@@ -21,6 +21,9 @@ VERSION = 2
 DTYPES = ("float32", "float64")
 """What the loops are written for."""
 
+ROWS = 64
+"""Rows whose sum is made in the dtype of a matrix: so few that it is as good as one in float64."""
+
 
 def checked(name, *variables, ndim=None):
     """Return as variables what an op is applied to.
@@ -156,7 +159,7 @@ class Gemm(Op):
 
 
 class ColumnSum(Op):
-    """The sums of the columns of a matrix, added up in float64."""
+    """The sums of the columns of a matrix, as PyTensor's own with a total in float64."""
 
     __props__ = ()
 
@@ -246,10 +249,14 @@ def _numba_column_sum(op, node, **kwargs):
     @numba_njit
     def column_sum(a):
         a = np.ascontiguousarray(a)
-        totals = np.zeros(a.shape[1])
-        for i in range(a.shape[0]):
-            for k in range(totals.size):
-                totals[k] += a[i, k]
+        totals, sums = np.zeros(a.shape[1]), np.empty(a.shape[1], a.dtype)
+        for start in range(0, a.shape[0], ROWS):
+            sums.fill(0)
+            for i in range(start, min(start + ROWS, a.shape[0])):
+                for k in range(sums.size):
+                    sums[k] += a[i, k]
+            for k in range(sums.size):
+                totals[k] += sums[k]
         return totals.astype(a.dtype)
 
     return column_sum, cache_key(op, _kernels)

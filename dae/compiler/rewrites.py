@@ -97,7 +97,7 @@ class CrossEntropyRewriter(GraphRewriter):
                 c, x, a = match
                 L, residuals[x, a] = ops.cross_entropy(x, a)
                 cost = L if node.outputs[0].type.ndim else pt.sum(L)
-                replacements.append((node.outputs[0], scaled(c, cost)))
+                replacements.append(add_up_costs(fgraph, node.outputs[0], c, cost))
         # From the outputs down: where a whole is replaced, its parts are gone.
         for node in reversed(nodes):
             for (x, a), residual in residuals.items():
@@ -149,6 +149,23 @@ def match_cost(node, polynomials):
         return None
     x_polynomial = multiply(negative(minus_c_x), reciprocal(c))
     return next(((c, x, a) for x in polynomials.variables(x_polynomial) if is_like(x, a)), None)
+
+
+def add_up_costs(fgraph, variable, c, cost):
+    """Return a variable that is c times a cost, or a sum of it, or minus that; and its expression.
+
+    Following sums and signs cancels the one that the tutorial's formula begins with.
+    """
+    while has_one_client(fgraph, variable):
+        [(client, _)] = fgraph.clients[variable]
+        if isinstance(client.op, Sum):
+            cost = pt.sum(cost)
+        elif isinstance(client.op, Elemwise) and isinstance(client.op.scalar_op, scalar.Neg):
+            c = negative(c)
+        else:
+            break
+        [variable] = client.outputs
+    return variable, scaled(c, cost)
 
 
 def match_residual(variable, x, a, polynomials):
@@ -326,10 +343,10 @@ def use_column_sum(fgraph, node):
 
 
 class StabilityRewriter(GraphRewriter):
-    """Give functions with logarithms in them PyTensor's own stability in FAST_COMPILE as well.
+    """Keep logarithms finite in FAST_COMPILE as well.
 
-    That mode leaves out the rewrites that keep all others from computing log 0 for a saturated
-    unit, and 0 / 0 for its gradient.
+    PyTensor's other modes have rewrites against log 0 of a saturated unit, and 0 / 0 in its
+    gradient, which this mode leaves out. A function with a logarithm in it gets them.
     """
 
     def apply(self, fgraph):
