@@ -13,12 +13,11 @@ VERBS = set(
     Accept Add Advance Append Apply Build Call Check Choose Clear Close Collect Compare Compile
     Complete Compute Convert Copy Corrupt Count Create Decode Define Describe Disable Download Draw
     Emit Enable Encode Enlarge Estimate Evaluate Exit Export Extract Fetch Fill Find Fit Follow
-    Format Generate Get Handle Initialize Insert Iterate Keep List Load Lock Loop Measure
-    Merge Move Normalize Open Overwrite Parse Perform Plot Prepare Predict Print Put Raise Read Recognise Reconstruct
-    Record Refill Refuse Register Remove Rename Replace Report Reset Restore Resume Return Rewrite
-    Run Sample Save Scale Seed
-    Select Set Show Sort Split Start Stop Store Sum Tile Train Transform Transpose Turn Unlock
-    Update Use Validate Verify Wait Warn Write Yield
+    Format Generate Get Handle Initialize Insert Iterate Keep List Load Lock Loop Measure Merge Move
+    Normalize Open Overwrite Parse Perform Plot Predict Prepare Print Put Raise Read Recognise
+    Reconstruct Record Refill Refuse Register Remove Rename Replace Report Reset Restore Resume
+    Return Rewrite Run Sample Save Scale Seed Select Set Show Sort Split Start Stop Store Sum Tile
+    Train Transform Transpose Turn Unlock Update Use Validate Verify Wait Warn Write Yield
     """.split()
 )
 """First words of the docstrings of functions; another one in NumPy's manner may be added."""

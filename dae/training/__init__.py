@@ -1,1 +1,1 @@
-"""Training: settings, the compiled step, the epoch loop, checkpoints and run directories."""
+"""Training: settings, the compiled step, the epoch loop, `fit`, and the run directory."""
