@@ -6,6 +6,8 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import explicit_graph_inputs
 
+import dae.compiler  # noqa: F401 (the step of any model is to be fast)
+
 
 def compile_train_da(model, train_set_x, *, batch_size, **settings):
     """Compile `train_da(index)`: one step on one minibatch, which returns its cost.
