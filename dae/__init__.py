@@ -15,6 +15,7 @@ _ROOMS = {
     "DataError": "datasets",
     "DenoisingAutoencoder": "models.autoencoder",
     "Epoch": "training.epochs",
+    "LogisticRegression": "models.logistic_regression",
     "RandomStreams": "random",
     "Run": "training.run_directory",
     "RunError": "training.run_directory",

@@ -6,6 +6,13 @@ Importing them switches on the rewrites of `dae.compiler`, which make the formul
 import dae.compiler  # noqa: F401
 from dae.models.autoencoder import Autoencoder, DenoisingAutoencoder
 from dae.models.costs import cross_entropy
+from dae.models.logistic_regression import LogisticRegression
 from dae.models.noise import masking_noise
 
-__all__ = ["Autoencoder", "DenoisingAutoencoder", "cross_entropy", "masking_noise"]
+__all__ = [
+    "Autoencoder",
+    "DenoisingAutoencoder",
+    "LogisticRegression",
+    "cross_entropy",
+    "masking_noise",
+]
