@@ -19,6 +19,7 @@ _ROOMS = {
     "RandomStreams": "random",
     "Run": "training.run_directory",
     "RunError": "training.run_directory",
+    "StackedDenoisingAutoencoder": "models.stacked_denoising_autoencoder",
     "compile_train_da": "training.step",
     "cross_entropy": "models.costs",
     "fit": "training.experiment",

@@ -8,11 +8,14 @@ from dae.models.autoencoder import Autoencoder, DenoisingAutoencoder
 from dae.models.costs import cross_entropy
 from dae.models.logistic_regression import LogisticRegression
 from dae.models.noise import masking_noise
+from dae.models.stacked_denoising_autoencoder import SigmoidLayer, StackedDenoisingAutoencoder
 
 __all__ = [
     "Autoencoder",
     "DenoisingAutoencoder",
     "LogisticRegression",
+    "SigmoidLayer",
+    "StackedDenoisingAutoencoder",
     "cross_entropy",
     "masking_noise",
 ]
