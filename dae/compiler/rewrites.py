@@ -353,8 +353,10 @@ class StabilityRewriter(GraphRewriter):
         """Rewrite a graph."""
         logarithms = scalar.Log | scalar.Log1p
         if any(isinstance(scalar_op(node.outputs[0]), logarithms) for node in fgraph.apply_nodes):
+            # The graph may be the inside of an op, such as LogSoftmax, and must not become that op.
+            query = RewriteDatabaseQuery(include=["fast_run"], exclude=["symbolic_op_recognition"])
             for name in ("canonicalize", "stabilize", "specialize"):
-                optdb[name].query(RewriteDatabaseQuery(include=["fast_run"])).rewrite(fgraph)
+                optdb[name].query(query).rewrite(fgraph)
 
 
 optdb.register("dae_stability", StabilityRewriter(), "fast_compile", "dae", position=1.4)

@@ -6,6 +6,16 @@ Importing them switches on the rewrites of `dae.compiler`, which make the formul
 import dae.compiler  # noqa: F401
 from dae.models.autoencoder import Autoencoder, DenoisingAutoencoder
 from dae.models.costs import cross_entropy
+from dae.models.logistic_regression import LogisticRegression
 from dae.models.noise import masking_noise
+from dae.models.stacked_denoising_autoencoder import SigmoidLayer, StackedDenoisingAutoencoder
 
-__all__ = ["Autoencoder", "DenoisingAutoencoder", "cross_entropy", "masking_noise"]
+__all__ = [
+    "Autoencoder",
+    "DenoisingAutoencoder",
+    "LogisticRegression",
+    "SigmoidLayer",
+    "StackedDenoisingAutoencoder",
+    "cross_entropy",
+    "masking_noise",
+]

@@ -6,15 +6,47 @@ import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
 
 
+def initial_weights(numpy_rng, n_in, n_out):
+    r"""Draw the weights of a layer of sigmoid units.
+
+    Parameters
+    ----------
+    numpy_rng : numpy.random.RandomState
+    n_in, n_out : int
+
+    Returns
+    -------
+    shared variable, shape (n_in, n_out)
+        Named W, of dtype floatX; from the uniform distribution on
+        :math:`\pm 4 \sqrt{6 / (n_{in} + n_{out})}` (Glorot and Bengio, 2010, for the sigmoid).
+    """
+    bound = 4 * np.sqrt(6 / (n_in + n_out))
+    W = numpy_rng.uniform(low=-bound, high=bound, size=(n_in, n_out))
+    return pytensor.shared(W.astype(pytensor.config.floatX), name="W", borrow=True)
+
+
+def zeros(name, *shape):
+    """Return a shared variable of floatX that is zero.
+
+    Parameters
+    ----------
+    name : str
+    *shape : int
+
+    Returns
+    -------
+    shared variable
+    """
+    return pytensor.shared(np.zeros(shape, pytensor.config.floatX), name=name, borrow=True)
+
+
 def layer_parameters(numpy_rng, n_visible, n_hidden, W, b, b_prime):
     r"""Return the parameters of an autoencoder.
 
     Parameters
     ----------
     numpy_rng : numpy.random.RandomState
-        Draws W, where none is given, from the uniform distribution on
-        :math:`\pm 4 \sqrt{6 / (n_{hidden} + n_{visible})}` (Glorot and Bengio, 2010, for the
-        sigmoid). Biases that are not given are zero.
+        Draws W, where none is given: see `initial_weights`. Biases that are not given are zero.
     n_visible, n_hidden : int or None
         Number of visible and of hidden units; None for those of the parameters that are given,
         else 784 and 500.
@@ -35,7 +67,6 @@ def layer_parameters(numpy_rng, n_visible, n_hidden, W, b, b_prime):
     TypeError
         If a given parameter is no variable, or has another number of dimensions.
     """
-    floatX = pytensor.config.floatX
     W_shape, [b_size], [b_prime_size] = (
         _shape("W", W, 2),
         _shape("bhid", b, 1),
@@ -44,13 +75,11 @@ def layer_parameters(numpy_rng, n_visible, n_hidden, W, b, b_prime):
     n_visible = _agreed("n_visible", n_visible, W_shape[0], b_prime_size, default=784)
     n_hidden = _agreed("n_hidden", n_hidden, W_shape[1], b_size, default=500)
     if W is None:
-        bound = 4 * np.sqrt(6 / (n_hidden + n_visible))
-        W = numpy_rng.uniform(low=-bound, high=bound, size=(n_visible, n_hidden))
-        W = pytensor.shared(W.astype(floatX), name="W", borrow=True)
+        W = initial_weights(numpy_rng, n_visible, n_hidden)
     if b is None:
-        b = pytensor.shared(np.zeros(n_hidden, floatX), name="b", borrow=True)
+        b = zeros("b", n_hidden)
     if b_prime is None:
-        b_prime = pytensor.shared(np.zeros(n_visible, floatX), name="b_prime", borrow=True)
+        b_prime = zeros("b_prime", n_visible)
     return n_visible, n_hidden, W, b, b_prime
 
 
