@@ -36,6 +36,9 @@ VERSION = 2
 DEPTH = 64
 """Terms that a tile adds up at a time: so few that the addresses of their rows stay cached."""
 
+ROWS = 120
+"""Rows of the result that are made at a time: so few that those of a stay in the cache."""
+
 LINE = 64
 """Bytes of a cache line."""
 
@@ -55,6 +58,11 @@ def registers():
 def number(i):
     """Return a Python integer as a number of the code being written."""
     return i if isinstance(i, ir.Value) else ir.Constant(intp_t, i)
+
+
+def smaller(builder, i, j):
+    """Return the smaller of two numbers of the code being written."""
+    return builder.select(builder.icmp_signed("<", i, number(j)), i, number(j))
 
 
 class Matrix:
@@ -186,9 +194,7 @@ def strips(builder, vector, n):
         yield start, width, number(width), None
     lanes = ir.VectorType(int32_t, vector)(list(range(vector)))
     with for_range_slice(builder, end, n, number(vector)) as (start, _):
-        rest = builder.sub(n, start)
-        is_part = builder.icmp_signed("<", rest, number(vector))
-        there = builder.select(is_part, rest, number(vector))
+        there = smaller(builder, builder.sub(n, start), vector)
         one = builder.insert_element(lanes, builder.trunc(there, int32_t), int32_t(0))
         repeated = builder.shuffle_vector(one, one, lanes.type([0] * vector))
         yield start, vector, there, builder.icmp_signed("<", lanes, repeated)
@@ -303,13 +309,12 @@ def add_product(dtype, a_transposed, b_transposed):
             [(m, n), _, a_shape, _] = shapes
             depth = a_shape[not a_transposed]
             a, b = a.T if a_transposed else a, b.T if b_transposed else b
-            with loop(builder, depth, DEPTH) as k:
-                rest = builder.sub(depth, k)
-                is_last = builder.icmp_signed("<", rest, number(DEPTH))
-                terms = builder.select(is_last, rest, number(DEPTH))
+            with loop(builder, m, ROWS) as i, loop(builder, depth, DEPTH) as k:
+                rows = smaller(builder, builder.sub(m, i), ROWS)
+                terms = smaller(builder, builder.sub(depth, k), DEPTH)
                 builder.assume(builder.icmp_signed(">", terms, number(0)))
-                parts = c, alpha, a.part(0, k), b.part(k, 0)
-                write_product(builder, vector, height, m, n, terms, *parts)
+                parts = c.part(i, 0), alpha, a.part(i, k), b.part(k, 0)
+                write_product(builder, vector, height, rows, n, terms, *parts)
             return context.get_dummy_value()
 
         return types.void(c, alpha, a, b), write
