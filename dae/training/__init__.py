@@ -1,1 +1,1 @@
-"""Training: settings, the compiled step, the epoch loop, `fit`, and the run directory."""
+"""Training: settings, the step, the epoch loop, early stopping, `fit`, and the run directory."""
