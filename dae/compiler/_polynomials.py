@@ -10,8 +10,8 @@ quotient, or one of the functions below. Functions of :math:`-a` are expressed b
 """
 
 from collections import defaultdict
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
 from pytensor.graph.basic import Variable
@@ -22,17 +22,28 @@ from pytensor.tensor.elemwise import DimShuffle, Elemwise
 from pytensor.tensor.exceptions import NotScalarConstantError
 from pytensor.tensor.type import discrete_dtypes
 
-MAX_TERMS = 16
-"""A variable of more terms is an atom; the formulas looked for here have at most six."""
+MAX_LENGTH = 16
+"""The terms of a polynomial, and the factors of a term, at the most.
+
+What is longer is an atom; the formulas looked for here have at most six terms.
+"""
+
+MAX_BITS = 1000
+"""The length of a coefficient, a fraction, at the most."""
+
+MAX_SIZE = 1e30
+"""Coefficients larger than this, or smaller than its inverse, may overflow or vanish in float32."""
 
 
-class Softplus(NamedTuple):
+@dataclass(frozen=True)  # of which two kinds are never equal, as tuples would be
+class Softplus:
     """The atom log(1 + exp(a))."""
 
     a: Variable
 
 
-class Sigmoid(NamedTuple):
+@dataclass(frozen=True)
+class Sigmoid:
     """The atom 1 / (1 + exp(-a))."""
 
     a: Variable
@@ -50,7 +61,7 @@ def scalar_op(variable):
 
 def without_sign(variable):
     """Return what a variable is the negative of, or itself, and whether it is a negative."""
-    if isinstance(scalar_op(variable), scalar.Neg):
+    if isinstance(scalar_op(variable), scalar.Neg) and keeps_digits(variable):
         return variable.owner.inputs[0], True
     return variable, False
 
@@ -65,7 +76,7 @@ def constant(variable):
 
 
 def keeps_digits(variable):
-    """Return whether an elementwise operation computes in the dtype of all its inputs, a float.
+    """Return whether an operation computes in the dtype of all its inputs, a float.
 
     Integers may be among them, but their own arithmetic, which can overflow, is another.
     """
@@ -96,6 +107,16 @@ def is_monomial(polynomial, ndim=None):
         isinstance(factor, Variable) and ndim in (None, factor.type.ndim)
         for monomial in polynomial
         for factor, _ in monomial
+    )
+
+
+def is_short(polynomial):
+    """Return whether a polynomial is small enough to compute with, and to be written out."""
+    return len(polynomial) <= MAX_LENGTH and all(
+        sum(abs(power) for _, power in monomial) <= MAX_LENGTH
+        and coefficient.denominator.bit_length() <= MAX_BITS
+        and 1 / MAX_SIZE <= abs(coefficient) <= MAX_SIZE
+        for monomial, coefficient in polynomial.items()
     )
 
 
@@ -170,7 +191,7 @@ class Polynomials:
         """Return the polynomial of a variable."""
         if variable not in self._polynomials:
             polynomial = None if variable in self._atoms else self._expand(variable)
-            if polynomial is None or len(polynomial) > MAX_TERMS:
+            if polynomial is None or not is_short(polynomial):
                 polynomial = atom(variable)
             self._polynomials[variable] = polynomial
             self._variables[frozenset(polynomial.items())].append(variable)
@@ -205,7 +226,7 @@ class Polynomials:
         combine = add if isinstance(op, scalar.Add) else multiply
         for other in others:
             first = combine(first, other)
-            if len(first) > MAX_TERMS:
+            if not is_short(first):
                 return None
         return first
 

@@ -14,6 +14,7 @@ from functools import reduce
 
 import pytensor.tensor as pt
 from pytensor.compile.mode import optdb
+from pytensor.graph.basic import Variable
 from pytensor.graph.rewriting.basic import GraphRewriter, MergeOptimizer, in2out, node_rewriter
 from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 from pytensor.scalar import basic as scalar
@@ -32,6 +33,7 @@ from dae.compiler._polynomials import (
     collect,
     constant,
     is_monomial,
+    is_short,
     keeps_digits,
     multiply,
     negative,
@@ -43,30 +45,51 @@ from dae.compiler._polynomials import (
 
 TRANSPOSE = pt.matrix().T.owner.op
 
+MAX_DEPTH = 10
+"""How many operations lie between a sum and its terms, at the most."""
+
+
+def is_float(variable):
+    """Return whether a variable is a tensor of a dtype that the ops have loops for."""
+    return isinstance(variable.type, TensorType) and variable.type.dtype in ops.DTYPES
+
 
 def is_float_matrix(variable):
     """Return whether a variable is a matrix of a dtype that the ops have loops for."""
-    is_tensor = isinstance(variable.type, TensorType)
-    return is_tensor and variable.type.ndim == 2 and variable.type.dtype in ops.DTYPES
+    return is_float(variable) and variable.type.ndim == 2
+
+
+def is_shaped_like(variable, other):
+    """Return whether two variables of one expression must be of one shape.
+
+    They are if the same dimensions have a length of 1: all others are not repeated.
+    """
+    return variable.type.broadcastable == other.type.broadcastable
 
 
 def is_like(variable, other):
-    """Return whether two variables have one dtype, and a length of 1 in the same dimensions."""
-    return (
-        variable.type.dtype == other.type.dtype
-        and variable.type.broadcastable == other.type.broadcastable
-    )
+    """Return whether two variables of one expression must be of one shape and dtype."""
+    return variable.type.dtype == other.type.dtype and is_shaped_like(variable, other)
 
 
 def expression(monomial, dtype):
     """Return a polynomial of one term as an expression."""
     [(factors, coefficient)] = monomial.items()
     result = pt.constant(float(coefficient), dtype=dtype)
-    # Numbers first: their products cost next to nothing.
-    for factor, power in sorted(factors, key=lambda item: item[0].type.ndim):
+    for factor, power in sorted(factors, key=place_in_product):
         for _ in range(abs(power)):
             result = times(result, factor) if power > 0 else result / factor
     return result
+
+
+def place_in_product(item):
+    """Return a key to sort the factors of a term by, which is the same in all runs of a program.
+
+    Numbers come first, since their products cost next to nothing; then what was made earlier, by
+    the number in its ``auto_name``.
+    """
+    factor, _ = item
+    return factor.type.ndim, int(factor.auto_name.removeprefix("auto_"))
 
 
 def scaled(monomial, variable):
@@ -75,8 +98,9 @@ def scaled(monomial, variable):
 
 
 def times(scale, variable):
-    """Return a product, without an operation where the scale is a constant 1."""
-    return variable if constant(scale) == 1 else scale * variable
+    """Return a product, without an operation where the scale is a constant 1 of one dtype."""
+    is_one = constant(scale) == 1 and scale.dtype == variable.dtype
+    return variable if is_one else scale * variable
 
 
 class CrossEntropyRewriter(GraphRewriter):
@@ -90,31 +114,33 @@ class CrossEntropyRewriter(GraphRewriter):
         """Rewrite a graph."""
         nodes = fgraph.toposort()
         polynomials = polynomials_of(nodes)
+        places = {variable: i for i, node in enumerate(nodes) for variable in node.outputs}
         replacements, residuals = [], {}
-        for node in nodes:
+        for place, node in enumerate(nodes):
             match = match_cost(node, polynomials)
-            if match is not None:
+            # What depends only on what comes before it closes no cycle.
+            if match is not None and places.get(match[1], -1) < place:
                 c, x, a = match
                 L, residuals[x, a] = ops.cross_entropy(x, a)
                 cost = L if node.outputs[0].type.ndim else pt.sum(L)
                 replacements.append(add_up_costs(fgraph, node.outputs[0], c, cost))
         # From the outputs down: where a whole is replaced, its parts are gone.
-        for node in reversed(nodes):
+        for place, node in reversed([*enumerate(nodes)]):
             for (x, a), residual in residuals.items():
                 c = match_residual(node.outputs[0], x, a, polynomials)
-                if c is not None:
+                if c is not None and places.get(x, -1) < place:
                     replacements.append((node.outputs[0], scaled(c, residual)))
                     break
         fgraph.replace_all(replacements, reason="dae_cross_entropy", import_missing=True)
 
 
 def polynomials_of(nodes):
-    """Return the polynomials of all matrices of a graph, in what softplus and sigmoid are of."""
+    """Return the polynomials of all variables of a graph, in what softplus and sigmoid are of."""
     functions = scalar_math.Softplus | scalar_math.Sigmoid
     arguments = [n.inputs[0] for n in nodes if isinstance(scalar_op(n.outputs[0]), functions)]
     polynomials = Polynomials(atoms={without_sign(a)[0] for a in arguments})
     for node in nodes:
-        for variable in filter(is_float_matrix, (*node.inputs, *node.outputs)):
+        for variable in filter(is_float, (*node.inputs, *node.outputs)):
             polynomials(variable)
     return polynomials
 
@@ -134,7 +160,7 @@ def match_cost(node, polynomials):
         A polynomial of one term, without dimensions, and two matrices of one kind.
     """
     is_sum = isinstance(node.op, Sum) and node.op.axis in (None, (0, 1), (1,))
-    if not is_sum or not is_float_matrix(node.inputs[0]):
+    if not is_sum or not is_float_matrix(node.inputs[0]) or not keeps_digits(node.outputs[0]):
         return None
     [terms] = node.inputs
     polynomial = polynomials(terms)
@@ -142,12 +168,17 @@ def match_cost(node, polynomials):
     softpluses = [factor for factor in factors if isinstance(factor, Softplus)]
     if len(softpluses) != 1:
         return None
-    [(a,)] = softpluses
+    a = softpluses[0].a
     c, rest = collect(polynomial, Softplus(a))
     minus_c_x, rest = collect(rest, a)
     if rest or not is_monomial(c, ndim=0) or not is_like(terms, a):
         return None
     x_polynomial = multiply(negative(minus_c_x), reciprocal(c))
+    # An equal variable elsewhere may be of another shape if all their common factors are repeated.
+    factors = {factor for monomial in x_polynomial for factor, _ in monomial}
+    arguments = [f if isinstance(f, Variable) else f.a for f in factors]
+    if not any(is_shaped_like(argument, a) for argument in arguments):
+        return None
     return next(((c, x, a) for x in polynomials.variables(x_polynomial) if is_like(x, a)), None)
 
 
@@ -200,7 +231,8 @@ def add_up(fgraph, variable):
     products, others = [], []
     for monomial, term in summands(fgraph, variable, number(1)):
         scale = expression(monomial, variable.dtype)
-        if is_product(term) and (term is variable or has_one_client(fgraph, term)):
+        is_alone = term is variable or has_one_client(fgraph, term)
+        if is_product(term) and is_alone and is_like(term, variable):
             products.append((scale, *term.owner.inputs))
         else:
             others.append(times(scale, term))
@@ -215,7 +247,7 @@ def add_up(fgraph, variable):
     return total
 
 
-def summands(fgraph, variable, scale, is_whole=True):
+def summands(fgraph, variable, scale, depth=0):
     """Return the terms that a variable is the sum of, down to matrix products.
 
     Parameters
@@ -224,8 +256,8 @@ def summands(fgraph, variable, scale, is_whole=True):
     variable : matrix
     scale : dict
         What it is multiplied by: a polynomial of one term, without dimensions.
-    is_whole : bool, default=True
-        Whether nothing is lost if the variable is not computed by itself.
+    depth : int, default=0
+        How far the variable is from the whole sum. All but that may be in use elsewhere.
 
     Returns
     -------
@@ -233,10 +265,10 @@ def summands(fgraph, variable, scale, is_whole=True):
         Each term and what it is multiplied by; the variable itself if there is no product in it.
     """
     itself = [(scale, variable)]
-    if not is_whole and not has_one_client(fgraph, variable):
-        return itself
     op = scalar_op(variable)
-    if op is None or not keeps_digits(variable):
+    if op is None or not keeps_digits(variable) or depth == MAX_DEPTH:
+        return itself
+    if depth and not has_one_client(fgraph, variable):
         return itself
     inputs = variable.owner.inputs
     match op:
@@ -254,7 +286,9 @@ def summands(fgraph, variable, scale, is_whole=True):
             parts = [(multiply(scale, reciprocal(as_factor(inputs[1]))), inputs[0])]
         case _:
             return itself
-    terms = [term for factor, v in parts for term in summands(fgraph, v, factor, is_whole=False)]
+    if not all(is_short(factor) for factor, _ in parts):
+        return itself
+    terms = [term for factor, v in parts for term in summands(fgraph, v, factor, depth + 1)]
     return terms if any(is_product(term) for _, term in terms) else itself
 
 
@@ -339,7 +373,8 @@ def use_fast_sigmoid(fgraph, node):
 def use_column_sum(fgraph, node):
     """Add up columns along the rows."""
     [a] = node.inputs
-    return [ops.column_sum(a)] if node.op.axis == (0,) and is_float_matrix(a) else None
+    is_of_columns = node.op.axis == (0,) and is_float_matrix(a) and keeps_digits(node.outputs[0])
+    return [ops.column_sum(a)] if is_of_columns else None
 
 
 class StabilityRewriter(GraphRewriter):
