@@ -20,4 +20,4 @@ In the mode FAST_COMPILE, functions with logarithms get the rewrites by which Py
 modes keep them finite.
 """
 
-from dae.compiler import rewrites  # noqa: F401
+from dae.compiler import _rewrites  # noqa: F401

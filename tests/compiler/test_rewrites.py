@@ -29,7 +29,7 @@ from pytensor.link.vm import VMLinker
 
 import dae
 from dae import Autoencoder, DenoisingAutoencoder, RandomStreams, cross_entropy
-from dae.compiler import rewrites
+from dae.compiler import _rewrites
 
 DTYPES = ["float32", "float64"]
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
@@ -952,11 +952,11 @@ def test_the_work_grows_only_with_the_graph(build, monkeypatch):
 
         return call
 
-    monkeypatch.setattr(rewrites, "summands", counted(rewrites.summands))
-    monkeypatch.setattr(rewrites, "multiply", counted(rewrites.multiply))
-    for rewriter in (rewrites.CrossEntropyRewriter(), rewrites.ProductRewriter()):
+    monkeypatch.setattr(_rewrites, "summands", counted(_rewrites.summands))
+    monkeypatch.setattr(_rewrites, "multiply", counted(_rewrites.multiply))
+    for rewriter in (_rewrites.CrossEntropyRewriter(), _rewrites.ProductRewriter()):
         rewriter.rewrite(graph)
-    assert sum(calls.values()) <= 4 * rewrites.MAX_DEPTH * n_variables
+    assert sum(calls.values()) <= 4 * _rewrites.MAX_DEPTH * n_variables
     assert len(graph.apply_nodes) <= 4 * n_nodes + 10
     graph.check_integrity()
 
@@ -964,7 +964,7 @@ def test_the_work_grows_only_with_the_graph(build, monkeypatch):
 def test_factors_are_in_one_order_in_all_runs():
     scalars = [pt.dscalar() for _ in range(12)]
     monomial = {frozenset((scalar, 1) for scalar in scalars[::-1]): 1}
-    product, factors = rewrites.expression(monomial, "float64"), []
+    product, factors = _rewrites.expression(monomial, "float64"), []
     while product.owner:
         product, factor = product.owner.inputs
         factors.append(factor)
