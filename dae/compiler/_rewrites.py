@@ -189,7 +189,7 @@ def add_up_costs(fgraph, variable, c, cost):
     """
     while has_one_client(fgraph, variable):
         [(client, _)] = fgraph.clients[variable]
-        if isinstance(client.op, Sum):
+        if isinstance(client.op, Sum) and client.outputs[0].dtype == cost.dtype:
             cost = pt.sum(cost)
         elif isinstance(client.op, Elemwise) and isinstance(client.op.scalar_op, scalar.Neg):
             c = negative(c)
