@@ -170,7 +170,7 @@ def spans(builder, stop, sizes):
 
 
 def strips(builder, vector, n):
-    """Loop over n columns: two vectors of them at a time, at the end one, and a part of one.
+    """Loop over n columns: two vectors of them at a time, the last ones with a mask.
 
     Parameters
     ----------
@@ -189,15 +189,19 @@ def strips(builder, vector, n):
         Which elements of a vector they are; None for all.
     """
     width = 2 * vector
-    end = builder.sub(n, builder.srem(n, number(width)))
+    rest = builder.srem(n, number(width))
+    end = builder.sub(n, rest)
     with for_range_slice(builder, number(0), end, number(width)) as (start, _):
         yield start, width, number(width), None
-    lanes = ir.VectorType(int32_t, vector)(list(range(vector)))
-    with for_range_slice(builder, end, n, number(vector)) as (start, _):
-        there = smaller(builder, builder.sub(n, start), vector)
-        one = builder.insert_element(lanes, builder.trunc(there, int32_t), int32_t(0))
-        repeated = builder.shuffle_vector(one, one, lanes.type([0] * vector))
-        yield start, vector, there, builder.icmp_signed("<", lanes, repeated)
+    # The rest is one strip more: of one vector if it fits in there, else of two.
+    is_narrow = builder.icmp_signed("<=", rest, number(vector))
+    middle = builder.select(is_narrow, end, n)
+    for start, stop, width in [(end, middle, 2 * vector), (middle, n, vector)]:
+        with for_range_slice(builder, start, stop, number(width)) as (start, _):
+            lanes = ir.VectorType(int32_t, width)(list(range(width)))
+            one = builder.insert_element(lanes, builder.trunc(rest, int32_t), int32_t(0))
+            repeated = builder.shuffle_vector(one, one, lanes.type([0] * width))
+            yield start, width, rest, builder.icmp_signed("<", lanes, repeated)
 
 
 @contextmanager
