@@ -10,7 +10,8 @@ import numpy as np
 
 from dae._files import atomic_write, naming
 from dae.commands._console import StoppedError
-from dae.datasets import PARTS, DataError, read_data
+from dae.commands._reading import IMAGE_SETTINGS, read_for
+from dae.datasets import PARTS, DataError
 from dae.training.model_file import load_model
 
 CHUNK = 960
@@ -95,14 +96,16 @@ def load_model_and_images(options, session):
         They fit the model.
     """
     model = load_model(options.run)
-    with session.bar(unit="B", unit_scale=True, delay=0.1, leave=False) as progress:
-        dataset = read_data(
-            options.data,
-            model.about.get("image_shape"),
-            options.cache_dir,
-            progress,
-            resize=options.resize,
-        )
+    given = {**model.about, **vars(options)}
+    image_settings = {name: given[name] for name in IMAGE_SETTINGS if name in given}
+    dataset = read_for(
+        session,
+        options.data,
+        model.about.get("image_shape"),
+        options.cache_dir,
+        resize=options.resize,
+        **image_settings,
+    )
     n_visible = dataset.train[0].shape[1]
     if n_visible != model.n_visible:
         raise DataError(

@@ -401,6 +401,37 @@ def test_a_model_of_colours_reads_and_writes_them(ok, tmp_path):
     assert_allclose(found[1][1], z[1] * 255, atol=1)
 
 
+def test_images_are_read_as_they_were_for_the_training(ok, call, tmp_path):
+    """Of a picture with a transparent left half, whose rest is dull."""
+    model = new_model()
+    save_model(
+        tmp_path / "model.npz",
+        model,
+        {"image_shape": [4, 4], "autocontrast": True, "background": "white", "crop": True},
+    )
+    pixels = np.full((4, 6, 4), 100, np.uint8)
+    pixels[:, 3:, 3] = 255
+    pixels[:, :3, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    arguments = [tmp_path / "model.npz", tmp_path / "picture.png", "--resize", "-o"]
+    ok(encode, *arguments, tmp_path / "codes.npy")
+    seen = np.full((4, 4), 255, np.uint8)
+    seen[:, 2:] = 0
+    assert_array_equal(np.load(tmp_path / "codes.npy"), model.encode(seen.reshape(1, 16)))
+    ok(encode, *arguments, tmp_path / "black.npy", "--background=black")
+    seen = 255 - seen
+    assert_array_equal(np.load(tmp_path / "black.npy"), model.encode(seen.reshape(1, 16)))
+
+
+def test_a_warning_is_a_line(call, run, tmp_path):
+    Image.new("L", (4, 4), 7).save(tmp_path / "dull.png")
+    status, _stdout, stderr = call(encode, run, tmp_path / "dull.png", "-o", tmp_path / "c.npy")
+    assert status == 0
+    assert re.fullmatch(
+        r"dae-encode: .*dull.png: the pixels of 1 of 1 images hardly vary.*\n", stderr
+    )
+
+
 # How they refuse
 
 
