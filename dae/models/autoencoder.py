@@ -193,7 +193,7 @@ class Autoencoder:
         Returns
         -------
         scalar
-            As that of `get_cost_updates`.
+            As `get_cost_updates` returns it, for the input itself.
         """
         return pt.mean(COSTS[self.cost](self.x, self.feedforward()))
 
