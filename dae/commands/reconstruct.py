@@ -1,5 +1,7 @@
 """The command `reconstruct`: reconstruct images with a trained model, and so remove noise."""
 
+from math import inf
+
 from dae.commands._arguments import (
     Parser,
     add_model_and_data,
@@ -32,7 +34,7 @@ def make_parser():
     noise = parser.add_argument_group("noise")
     noise.add_argument(
         "--corruption-level",
-        type=number(float, *VALID["corruption_level"]),
+        type=number(float, "a number from 0 up", lambda value: 0 <= value < inf),
         default=0.0,
         metavar="P",
         help="add the noise that the model was trained with, at this level (default: none)",

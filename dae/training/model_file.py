@@ -22,16 +22,21 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import pytensor
-import pytensor.tensor as pt
 
 import dae
 from dae._files import atomic_write
 from dae.models import Autoencoder, DenoisingAutoencoder
-from dae.random import RandomStreams
+from dae.models.costs import COSTS
+from dae.models.noise import NOISES
 from dae.training._state import named
 
 FORMAT_VERSION = 1
+
+KINDS = {kind.__name__: kind for kind in (Autoencoder, DenoisingAutoencoder)}
+"""The models that are read back, by the name of their class."""
+
+SETTINGS = {"cost": COSTS, "corruption": NOISES}
+"""Attributes of an autoencoder that belong to it besides its arrays, and what they may be."""
 
 
 class ModelError(ValueError):
@@ -69,9 +74,14 @@ def save_model(path_or_file, model, about=None):
     """
     arrays = {name: param.get_value(borrow=True) for name, param in named(model.params).items()}
     record = {"kind": type(model).__name__, "dtype": model.x.dtype, "pixels": "bytes / 256"}
-    if isinstance(model, Autoencoder) and model.mean is not None:
-        arrays |= {"mean": model.mean, "scale": model.scale}
-        record["pixels"] = "(bytes / 256 - mean) / scale"
+    if isinstance(model, Autoencoder):
+        record |= {name: getattr(model, name) for name in SETTINGS if hasattr(model, name)}
+        if model.mean is not None:
+            arrays |= {
+                name: np.broadcast_to(getattr(model, name), model.n_visible).astype(model.x.dtype)
+                for name in ("mean", "scale")
+            }
+            record["pixels"] = "(bytes / 256 - mean) / scale"
     versions = {name: version(name) for name in ("pytensor", "numpy")}
     record |= (about or {}) | {"versions": {"dae": dae.__version__} | versions}
     arrays |= {"format_version": FORMAT_VERSION, "about": json.dumps(record, indent=2)}
@@ -170,7 +180,7 @@ def _build_model(arrays):
             f"holds a model of the kind {kind[:40]!r}; expected one of {', '.join(KINDS)} "
             "(numpy.load reads the arrays of any)"
         )
-    model = _build_autoencoder(KINDS[kind], arrays)
+    model = _build_autoencoder(KINDS[kind], arrays, about)
     image_shape = about.get("image_shape")
     if image_shape is not None and math.prod(image_shape) != model.n_visible:
         raise ValueError(f"{model.n_visible} visible units, images of shape {image_shape}")
@@ -178,26 +188,34 @@ def _build_model(arrays):
     return model
 
 
-KINDS = {kind.__name__: kind for kind in (Autoencoder, DenoisingAutoencoder)}
-"""The models that are read back, by the name of their class."""
-
-
-def _build_autoencoder(kind, arrays):
+def _build_autoencoder(kind, arrays, about):
     dtypes = {array.dtype.name for array in arrays.values()}
     if dtypes not in ({"float64"}, {"float32"}):
         raise ValueError(f"its arrays are of {', '.join(sorted(dtypes))}")
+    n_visible, n_hidden = arrays["W"].shape
+    shapes = {
+        "W": (n_visible, n_hidden),
+        "b": (n_hidden,),
+        "b_prime": (n_visible,),
+        "W_prime": (n_hidden, n_visible),
+        "mean": (n_visible,),
+        "scale": (n_visible,),
+    }
+    found = {name: array.shape for name, array in arrays.items()}
+    names = {"W", "b", "b_prime", *found}
+    if names & {"mean", "scale"}:
+        names |= {"mean", "scale"}
+    if found != {name: shape for name, shape in shapes.items() if name in names}:
+        raise ValueError(f"it holds arrays of the shapes {found}")
     arrays = {
         name: np.asarray(array, array.dtype.newbyteorder("=")) for name, array in arrays.items()
     }
-    W, b, b_prime = (
-        pytensor.shared(arrays.pop(name), name=name, borrow=True) for name in ("W", "b", "b_prime")
-    )
-    input = pt.matrix("input", dtype=W.dtype)
-    model = kind(None, RandomStreams(), input, W=W, bhid=b, bvis=b_prime)
-    if arrays:
-        model.mean, model.scale = (
-            np.broadcast_to(arrays.pop(name), model.n_visible) for name in ("mean", "scale")
-        )
-    if arrays:
-        raise ValueError(f"it holds {', '.join(arrays)} besides")
+    settings = {name: arrays.pop(name) for name in ("mean", "scale") if name in arrays}
+    for name, known in SETTINGS.items():
+        if name in about:
+            if about[name] not in known:
+                raise ValueError(f"its {name} is {about[name]!r}")
+            settings[name] = about[name]
+    model = kind.__new__(kind)
+    model.__setstate__((*(arrays[name] for name in shapes if name in arrays), settings))
     return model

@@ -24,24 +24,29 @@ BYTES = RandomState(1).randint(256, size=(N_IMAGES, N_VISIBLE)).astype(np.uint8)
 TOLERANCE = {"float64": 1e-14, "float32": 2e-6}
 
 
-def new_model(kind=DenoisingAutoencoder, dtype="float64", n_visible=N_VISIBLE, n_hidden=N_HIDDEN):
+def new_model(
+    kind=DenoisingAutoencoder, dtype="float64", n_visible=N_VISIBLE, n_hidden=N_HIDDEN, **settings
+):
     """A model whose biases are not zero, of the dtype."""
     rng = RandomState(2)
     with pytensor.config.change_flags(floatX=dtype):
-        model = kind(rng, n_visible=n_visible, n_hidden=n_hidden)
+        model = kind(rng, n_visible=n_visible, n_hidden=n_hidden, **settings)
     for bias in model.b, model.b_prime:
         bias.set_value(rng.normal(size=bias.get_value().shape).astype(dtype))
     return model
 
 
 def expected_codes(model, images):
-    W, b, _ = (np.asarray(param.get_value(), np.longdouble) for param in model.params)
+    W, b, *_ = (np.asarray(param.get_value(), np.longdouble) for param in model.params)
     return sigmoid(images @ W + b)
 
 
 def expected_images(model, codes):
-    W, _, b_prime = (np.asarray(param.get_value(), np.longdouble) for param in model.params)
-    return sigmoid(codes @ W.T + b_prime)
+    W, _, b_prime, *W_prime = (
+        np.asarray(param.get_value(), np.longdouble) for param in model.params
+    )
+    a = codes @ (W_prime[0] if W_prime else W.T) + b_prime
+    return a if model.cost == "squared-error" else sigmoid(a)
 
 
 @pytest.fixture(params=["float64", "float32"])
@@ -49,11 +54,20 @@ def model(request):
     return new_model(dtype=request.param)
 
 
+@pytest.fixture(params=["tied", "linear and not tied"])
+def any_model(request, model):
+    """A model of either dtype, with either decoder."""
+    if request.param == "tied":
+        return model
+    return new_model(dtype=model.x.dtype, cost="squared-error", tied_weights=False)
+
+
 # What they compute
 
 
 @pytest.mark.parametrize("n", [0, 1, BATCH_SIZE - 1, BATCH_SIZE, BATCH_SIZE + 1, N_IMAGES])
-def test_codes_and_reconstructions_are_those_of_numpy(model, n):
+def test_codes_and_reconstructions_are_those_of_numpy(any_model, n):
+    model = any_model
     images, dtype = BYTES[:n], model.x.dtype
     x = images.astype(np.longdouble) / 256
     y = expected_codes(model, x)
@@ -64,7 +78,8 @@ def test_codes_and_reconstructions_are_those_of_numpy(model, n):
     ]:
         assert found.dtype == dtype
         assert found.shape == expected.shape
-        assert_allclose(found, expected, rtol=TOLERANCE[dtype])
+        atol = 0 if model.cost == "cross-entropy" else TOLERANCE[dtype]
+        assert_allclose(found, expected, rtol=TOLERANCE[dtype], atol=atol)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +111,8 @@ def test_one_call_gives_what_many_give(model):
     assert_allclose(np.concatenate(rows), model.encode(BYTES)[::50], rtol=TOLERANCE[model.x.dtype])
 
 
-def test_standardized_models_take_and_return_pixels(model):
+def test_standardized_models_take_and_return_pixels(any_model):
+    model = any_model
     dtype = model.x.dtype
     mean, scale = RandomState(3).uniform(0.1, 2, size=(2, N_VISIBLE))
     plain = copy.copy(model)
@@ -116,6 +132,15 @@ def test_standardized_models_take_and_return_pixels(model):
         assert found.dtype == dtype
 
 
+def test_a_pickle_knows_mean_and_scale(model):
+    model.mean, model.scale = RandomState(3).uniform(0.1, 2, size=(2, N_VISIBLE))
+    other = pickle.loads(pickle.dumps(model))
+    for name in "mean", "scale":
+        assert_array_equal(getattr(other, name), getattr(model, name))
+    assert_array_equal(other.reconstruct(BYTES), model.reconstruct(BYTES))
+    assert_array_equal(copy.deepcopy(model).reconstruct(BYTES), model.reconstruct(BYTES))
+
+
 # Noise
 
 
@@ -130,6 +155,20 @@ def test_the_noise_is_that_of_the_model_and_its_seed(model, level):
     assert_array_equal(model.reconstruct(BYTES, level, seed=3), model.reconstruct(tilde_x))
     assert (model.corrupt(BYTES, level, seed=4) != tilde_x).any()
     assert (model.corrupt(BYTES, level) != model.corrupt(BYTES, level)).any()
+
+
+@pytest.mark.parametrize("corruption", ["salt-and-pepper", "gaussian"])
+def test_the_other_kinds_of_noise(model, corruption):
+    dtype = model.x.dtype
+    noisy = new_model(dtype=dtype, corruption=corruption)
+    tilde_x = noisy.corrupt(BYTES, 0.5, seed=3)
+    assert tilde_x.dtype == dtype
+    noise = tilde_x - BYTES / 256
+    if corruption == "gaussian":
+        assert abs(noise.std() - 0.5) < 0.01
+    else:
+        assert abs((np.isin(tilde_x, [0, 1]) & (abs(noise) > 0)).mean() - 0.5) < 0.02
+    assert_array_equal(noisy.reconstruct(BYTES, 0.5, seed=3), model.reconstruct(tilde_x))
 
 
 def test_without_noise_nothing_is_drawn(model):

@@ -26,9 +26,9 @@ from dae.training import model_file
 VERSION_0_1 = Path(__file__).with_name("data") / "run_of_version_0.1" / "expected.npz"
 
 
-def new_model(kind=DenoisingAutoencoder, dtype="float64", n_visible=6, n_hidden=2):
+def new_model(kind=DenoisingAutoencoder, dtype="float64", **settings):
     with pytensor.config.change_flags(floatX=dtype):
-        return kind(RandomState(1), n_visible=n_visible, n_hidden=n_hidden)
+        return kind(RandomState(1), n_visible=6, n_hidden=2, **settings)
 
 
 def to_bytes(**arrays):
@@ -84,6 +84,8 @@ def test_a_file_explains_itself(path):
         "kind": "DenoisingAutoencoder",
         "dtype": "float64",
         "pixels": "bytes / 256",
+        "cost": "cross-entropy",
+        "corruption": "masking",
         "image_shape": [2, 3],
         "corruption_level": 0.3,
         "versions": {
@@ -104,6 +106,30 @@ def test_a_model_comes_back_to_the_bit(tmp_path, kind, dtype):
     assert found.about["image_shape"] == [2, 3]
     x = RandomState(2).uniform(size=(4, 6))
     assert_array_equal(found.encode(x), model.encode(x))
+    assert_array_equal(found.reconstruct(x, 0.5, seed=1), model.reconstruct(x, 0.5, seed=1))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (Autoencoder, {"cost": "squared-error"}),
+        (Autoencoder, {"tied_weights": False}),
+        (DenoisingAutoencoder, {"corruption": "salt-and-pepper"}),
+        (DenoisingAutoencoder, {
+            "corruption": "gaussian", "cost": "squared-error", "tied_weights": False
+        }),
+    ],
+)  # fmt: skip
+def test_cost_noise_and_weights_that_are_not_tied_come_back(tmp_path, kind, settings, dtype):
+    model = new_model(kind, dtype, **settings)
+    save_model(tmp_path / "model.npz", model)
+    found = load_model(tmp_path / "model.npz")
+    assert_same(found, model)
+    assert found.about["cost"] == found.cost == model.cost
+    assert found.about.get("corruption") == getattr(model, "corruption", None)
+    assert ("W_prime" in read_arrays(tmp_path / "model.npz")) == (len(model.params) == 4)
+    x = RandomState(2).uniform(size=(4, 6))
     assert_array_equal(found.reconstruct(x, 0.5, seed=1), model.reconstruct(x, 0.5, seed=1))
 
 
@@ -274,7 +300,8 @@ def test_a_model_of_a_kind_of_ones_own_is_saved_but_not_read_back(path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"b": None}, "damaged, or not a model file: 'b'"),
+        ({"W": None}, "damaged, or not a model file: 'W'"),
+        ({"b": None}, "it holds arrays of the shapes {'W': (6, 2), 'b_prime': (6,)}"),
         ({"about": None}, "damaged, or not a model file: 'about'"),
         ({"about": "no JSON"}, "damaged, or not a model file: Expecting value"),
         ({"about": "[]"}, "damaged, or not a model file: "),
@@ -285,15 +312,20 @@ def test_a_model_of_a_kind_of_ones_own_is_saved_but_not_read_back(path):
         ({"about": '{"image_shape": "23"}'}, "damaged, or not a model file: "),
         ({"format_version": np.array([1, 1])}, "damaged, or not a model file: "),
         ({"format_version": "1"}, "a model file of format 1; this"),
-        ({"W": np.zeros((6, 3))}, "n_hidden"),
-        ({"W": np.zeros(6)}, "expected a shared variable with 2 dimensions"),
+        ({"about": '{"cost": "none"}'}, "its cost is 'none'"),
+        ({"about": '{"corruption": {}}'}, "damaged, or not a model file: "),
+        ({"W": np.zeros((6, 3))}, "it holds arrays of the shapes {'W': (6, 3), 'b': (2,), "),
+        ({"W": np.zeros(6)}, "damaged, or not a model file: "),
+        ({"W": np.zeros((6, 2, 1))}, "damaged, or not a model file: "),
+        ({"W_prime": np.zeros((6, 2))}, "it holds arrays of the shapes "),
         ({"W": np.zeros((6, 2), "float32")}, "its arrays are of float32, float64"),
         ({"W": np.zeros((6, 2), complex)}, "its arrays are of complex128, float64"),
         ({"W": np.array("x")}, "its arrays are of "),
         ({"W": np.zeros((6, 2), [("x", "f8")])}, "its arrays are of "),
-        ({"W_prime": np.zeros((2, 6)), "more": np.zeros(2)}, "damaged, or not a model file: "),
-        ({"mean": np.zeros(6)}, "damaged, or not a model file: 'scale'"),
-        ({"mean": np.zeros(5), "scale": np.ones(6)}, "damaged, or not a model file: "),
+        ({"W_prime": np.zeros((2, 6)), "more": np.zeros(2)}, "it holds arrays of the shapes "),
+        ({"mean": np.zeros(6)}, "it holds arrays of the shapes "),
+        ({"scale": np.zeros(6)}, "it holds arrays of the shapes "),
+        ({"mean": np.zeros(5), "scale": np.ones(6)}, "it holds arrays of the shapes "),
     ],
 )
 def test_arrays_that_make_no_model_are_refused(write, changes, words):
