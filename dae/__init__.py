@@ -23,8 +23,11 @@ _ROOMS = {
     "compile_train_da": "training.step",
     "cross_entropy": "models.costs",
     "fit": "training.fitting",
+    "gaussian_noise": "models.noise",
     "load_data": "datasets",
     "masking_noise": "models.noise",
+    "salt_and_pepper_noise": "models.noise",
+    "squared_error": "models.costs",
     "tile_raster_images": "reports.tiles",
 }
 
