@@ -33,10 +33,13 @@ def draw_chart(curves, levels, x_label, y_label, right_label=None, right_factor=
     curves = {name: _thinned_out(points) for name, points in curves.items()}
     xs = [x for points in curves.values() for x, _ in points]
     ys = [y for points in curves.values() for _, y in points] + list(levels.values())
-    x_ticks = nice_ticks(min(xs), max(xs), whole=True)
-    y_ticks = nice_ticks(min(ys), max(ys))
     left, right = min(xs), max(max(xs), min(xs) + 1)
-    bottom, top = y_ticks[0], y_ticks[-1]
+    margin = 0.06 * (max(ys) - min(ys)) or 0.5 * abs(max(ys)) or 1.0
+    bottom, top = min(ys) - margin, max(ys) + margin
+    if min(ys) >= 0:
+        bottom = max(bottom, 0.0)
+    x_ticks = [x for x in nice_ticks(left, right, whole=True) if left <= x <= right]
+    y_ticks = [y for y in nice_ticks(bottom, top) if bottom <= y <= top]
 
     def across(x):
         return 100 * (x - left) / (right - left)
@@ -79,7 +82,7 @@ def draw_chart(curves, levels, x_label, y_label, right_label=None, right_factor=
         *shapes,
         "</svg>", *names, "</div>",
         axis("y right", numbers(right_factor, more_digits=1)) if is_double else "",
-        axis("x", ((f"left:{across(x):.2f}%", f"{x:g}") for x in x_ticks if left <= x <= right)),
+        axis("x", ((f"left:{across(x):.2f}%", f"{x:g}") for x in x_ticks)),
         "</div>",
         f'<p class="x-label">{escape(x_label)}</p>',
         "</div>",

@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from browser import Browser, find_browser
 from PIL import Image
 
 from dae.reports import page
@@ -119,17 +118,6 @@ def contrast(one, other):
 
     dark, light = sorted([luminance(one), luminance(other)])
     return light / dark
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    executable = find_browser()
-    if executable is None:
-        if "DAE_TEST_BROWSER" in os.environ:
-            pytest.fail("DAE_TEST_BROWSER is set, but there is no Chromium or Chrome on the PATH")
-        pytest.skip("there is no Chromium or Chrome on the PATH")
-    with Browser(executable, tmp_path_factory.mktemp("browser")) as browser:
-        yield browser
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
