@@ -198,6 +198,16 @@ def test_all_that_is_promised_is_written(published_run):
     }
 
     model = read_model(directory)
+    assert model.pop("format_version") == 1
+    about = json.loads(str(model.pop("about")))
+    assert about.pop("versions").keys() == {"dae", "pytensor", "numpy"}
+    assert about == {
+        "kind": "DenoisingAutoencoder" if level else "Autoencoder",
+        "dtype": "float64",
+        "pixels": "bytes / 256",
+        "image_shape": [28, 28],
+        "corruption_level": level,
+    }
     shapes = {name: (array.shape, array.dtype.name) for name, array in model.items()}
     assert shapes == {
         "W": ((784, 100), "float64"),
