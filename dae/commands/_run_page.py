@@ -4,7 +4,7 @@ import json
 import shlex
 from dataclasses import asdict, fields
 
-from dae.reports.chart import draw_chart
+from dae.reports.chart import Curve, draw_chart
 from dae.reports.page import (
     animation,
     beside,
@@ -145,11 +145,12 @@ def draw_costs(run, results):
     str
         HTML.
     """
-    training = "training, with noise" if run.config.corruption_level else "training"
-    curves = {training: [(epoch.epoch, epoch.cost) for epoch in run.history]}
-    validation = "validation, without noise" if run.config.corruption_level else "validation"
+    with_noise, without = ", with noise", ", without noise"
+    if not run.config.corruption_level:
+        with_noise = without = ""
+    curves = [Curve(f"training{with_noise}", [(epoch.epoch, epoch.cost) for epoch in run.history])]
     if results.validation_losses:
-        curves[validation] = results.validation_losses
+        curves.append(Curve(f"validation{without}", results.validation_losses, 1, is_dashed=True))
     unit = UNITS[results.cost]
     chart = draw_chart(
         curves,
@@ -159,13 +160,13 @@ def draw_costs(run, results):
         f"{unit} per pixel",
         1 / results.n_visible,
     )
-    numbers = [dict(points) for points in curves.values()]
+    numbers = [dict(curve.points) for curve in curves]
     epochs = sorted(set.intersection(*map(set, numbers)))
     rows = [
         (str(epoch), *(f"{costs[epoch]:.6f}" for costs in numbers))
         for epoch in epochs[:: max(len(epochs) // 20, 1)]
     ]
-    return chart + folded("The numbers", table(["epoch", *curves], rows))
+    return chart + folded("The numbers", table(["epoch", *(curve.name for curve in curves)], rows))
 
 
 def show_filters(config, results):

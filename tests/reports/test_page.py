@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from dae.reports import page
-from dae.reports.chart import draw_chart
+from dae.reports.chart import Curve, draw_chart
 
 VOID = {"meta", "link", "img", "source", "path", "br"}
 NASTY = """<script>console.log(1)</script>"'&$title<img src="http://example.org/x.png">"""
@@ -61,7 +61,9 @@ def written(tmp_path):
                 marked={"a"},
             ),
             "Curves": page.folded(f"summary {NASTY}", page.paragraph("inside"))
-            + draw_chart({NASTY: [(0, 1.0), (9, 0.5)]}, {NASTY: 2.0}, "x", NASTY, NASTY, 0.1),
+            + draw_chart(
+                [Curve(NASTY, [(0, 1.0), (9, 0.5)])], {NASTY: 2.0}, "x", NASTY, NASTY, 0.1
+            ),
             "Pictures": page.beside(
                 page.picture(grey, f"alt {NASTY}", f"caption {NASTY}", ["one", NASTY]),
                 page.animation([coloured, coloured[::-1]], f"alt {NASTY}", NASTY),
