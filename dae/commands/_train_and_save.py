@@ -10,9 +10,10 @@ import pytensor
 from pytensor.compile.mode import get_default_mode
 
 from dae.commands._console import StoppedError
+from dae.commands._reading import IMAGE_SETTINGS, read_for
 from dae.commands._results import save_noise, save_results
 from dae.commands._snapshots import Snapshots
-from dae.datasets import DataError, read_data, to_floatX
+from dae.datasets import DataError, to_floatX
 from dae.training.callbacks import Callback
 from dae.training.config import Config, ConfigError
 from dae.training.fitting import fit
@@ -95,8 +96,10 @@ def prepare(run, options, session):
             session.complain(f"{fault}; going on from the checkpoint before it")
         config = replace(run.config, **given)
 
-    with session.bar(unit="B", unit_scale=True, delay=0.1, leave=False) as progress:
-        dataset = read_data(config.data, config.image_shape, options.cache_dir, progress)
+    image_settings = {name: getattr(config, name) for name in IMAGE_SETTINGS}
+    dataset = read_for(
+        session, config.data, config.image_shape, options.cache_dir, **image_settings
+    )
     return replace(config, image_shape=dataset.image_shape), dataset
 
 
@@ -132,7 +135,7 @@ class Report(Callback):
         self._session.advice = f"; go on with: {shlex.join(resume)}"
         if config.corruption_level:
             save_noise(training.run)
-        height, width = config.image_shape
+        size = "x".join(map(str, config.image_shape))
         n_train = len(training.train_set[0].get_value(borrow=True))
         say(
             f"{type(model).__name__} with {model.n_visible} visible and {config.n_hidden} hidden "
@@ -140,7 +143,7 @@ class Report(Callback):
             f"{config.learning_rate:g}"
         )
         say(
-            f"{config.data}: {n_train} images of {height}x{width}, {training.n_train_batches} "
+            f"{config.data}: {n_train} images of {size}, {training.n_train_batches} "
             f"minibatches of {config.batch_size}, {config.training_epochs} epochs"
         )
         say(

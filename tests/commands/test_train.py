@@ -206,6 +206,9 @@ def test_all_that_is_promised_is_written(published_run):
         "dtype": "float64",
         "pixels": "bytes / 256",
         "image_shape": [28, 28],
+        "crop": False,
+        "autocontrast": False,
+        "background": "black",
         "corruption_level": level,
     }
     shapes = {name: (array.shape, array.dtype.name) for name, array in model.items()}
