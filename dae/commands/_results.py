@@ -124,8 +124,8 @@ def save_results(run, model, dataset, sort_filters=False, snapshots=None, with_p
             UNITS[results.cost],
         )
     if with_page:
-        with run.written("report.html") as path:
-            write_run_page(path, run, results)
+        with run.written("report.html") as path, path.open("wb") as file:
+            write_run_page(file, run, results)
 
 
 def compute_results(run, model, dataset, sort_filters, snapshots):

@@ -22,13 +22,12 @@ UNITS = {"cross-entropy": "nats", "squared-error": "squared error"}
 """What each cost is measured in."""
 
 
-def write_run_page(path, run, results):
+def write_run_page(file, run, results):
     """Write the page of a run.
 
     Parameters
     ----------
-    path : pathlib.Path
-        The file.
+    file : binary file
     run : Run
         The directory, with its settings and its history.
     results : Results
@@ -82,7 +81,7 @@ def write_run_page(path, run, results):
     n_train = results.n_train
     size = "×".join(map(str, shape[:2])) + (" in colour" if len(shape) == 3 else "")
     subtitle = f"{run.directory} · {n_train} images of {size} from {config.data}"
-    write_page(path, kind, subtitle, sections)
+    write_page(file, kind, subtitle, sections)
 
 
 def describe_quality(run, results):
@@ -237,12 +236,14 @@ def command_to_repeat(config):
     for field in fields(Config):
         value = getattr(config, field.name)
         option = f"--{field.name.replace('_', '-')}"
-        if field.name == "data_sha256" or value in (field.default, None):
-            continue
-        if field.name == "image_shape":
+        if field.name == "image_shape" and value is not None:
             # The data sets that have a name have a shape of their own.
             if config.data not in ("mini-mnist", "mnist"):
                 words += [option, "x".join(map(str, value[:2]))]
+        elif field.name == "color" and config.image_shape is not None:
+            words += [option] * (len(config.image_shape) == 3)
+        elif field.name == "data_sha256" or value in (field.default, None):
+            continue
         elif value is True:
             words.append(option)
         else:
