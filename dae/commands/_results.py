@@ -153,7 +153,7 @@ def compute_results(run, model, dataset, sort_filters, snapshots):
         order = sort_by_contribution(model.W_prime.eval(mode="FAST_COMPILE"), views.codes)
     train_x = to_floatX(images["training"], config.floatX)
     judged_x = to_floatX(images[judged_part], config.floatX)
-    cost = getattr(config, "cost", "cross-entropy")
+    cost = getattr(model, "cost", "cross-entropy")
     costs, costs_with_noise = [], []
     for start in range(0, len(judged_x), N_VIEWED):
         batch = view(judged_x[start : start + N_VIEWED])
