@@ -161,13 +161,12 @@ def path_ending_in(*endings):
         From the text to the path; it raises `argparse.ArgumentTypeError`.
     """
     *others, last = (ending or "without an ending" for ending in endings)
+    expected = f"{', '.join(others)} or {last}" if others else last
 
     def parse(text):
         path = Path(text)
         if path.suffix not in endings:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not a name ending in {', '.join(others)} or {last}"
-            )
+            raise argparse.ArgumentTypeError(f"{text!r} is not a name ending in {expected}")
         return path
 
     return parse

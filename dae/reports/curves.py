@@ -10,8 +10,8 @@ def plot_costs(path, costs, validation_costs=(), baselines=None, n_visible=None,
         The picture to write, in the format that its extension says.
     costs : sequence of float
         The mean cost of each epoch, per image.
-    validation_costs : sequence of float, default=()
-        The cost of the validation data after each epoch, per image, if there are any.
+    validation_costs : sequence of (int, float), default=()
+        Epochs, and the costs of the validation data after them, per image.
     baselines : dict, optional
         From names to costs per image, which become horizontal lines.
     n_visible : int, optional
@@ -25,8 +25,8 @@ def plot_costs(path, costs, validation_costs=(), baselines=None, n_visible=None,
     axes = figure.subplots()
     marker = "." if len(costs) < 20 else ""
     axes.plot(range(len(costs)), costs, marker=marker, label="training")
-    if len(validation_costs):
-        axes.plot(validation_costs, "--", marker=marker, label="validation")
+    if validation_costs:
+        axes.plot(*zip(*validation_costs, strict=True), "--", marker=marker, label="validation")
     for number, (name, cost) in enumerate((baselines or {}).items(), start=2):
         axes.axhline(cost, color=f"C{number}", linestyle=":", label=name)
     axes.set(xlabel="epoch", ylabel=f"cost ({unit} per image)")

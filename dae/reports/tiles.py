@@ -158,7 +158,7 @@ def grid_shape(n):
     return -(-n // columns), columns
 
 
-def draw_side_by_side(*images, img_shape, tile_shape=(10, 10)):
+def draw_side_by_side(*images, img_shape, tile_shape=None):
     """Draw several sets of images as grids side by side, such as inputs and reconstructions.
 
     Parameters
@@ -168,8 +168,9 @@ def draw_side_by_side(*images, img_shape, tile_shape=(10, 10)):
     img_shape : (int, int) or (int, int, int)
         Height and width of an image, in pixels, and 3 if it has colours; their product is
         n_visible.
-    tile_shape : (int, int), default=(10, 10)
-        Numbers of rows and of columns of each grid.
+    tile_shape : (int, int), optional
+        Numbers of rows and of columns of each grid. By default 10 columns, or fewer if there are
+        fewer images, and as many rows as these need.
 
     Returns
     -------
@@ -181,6 +182,9 @@ def draw_side_by_side(*images, img_shape, tile_shape=(10, 10)):
     ValueError
         If the rows are not images of that shape, or there are values outside [0, 1].
     """
+    if tile_shape is None:
+        columns = min(len(images[0]), 10)
+        tile_shape = (-(-len(images[0]) // columns), columns)
     grids = [tile_images(X, img_shape, tile_shape) for X in images]
     band_shape = (grids[0].shape[0], max(img_shape[1] // 2, 1), *grids[0].shape[2:])
     band = np.full(band_shape, 255, np.uint8)
@@ -283,13 +287,13 @@ def save_animation(file, frames, seconds=6):
     ----------
     file : path-like or binary file
     frames : sequence of ndarray of uint8, shape (height, width) or (height, width, 3)
-        The pictures, all of the same shape; they are reduced to 64 colours.
+        The pictures, all of the same shape; they are reduced to 32 colours.
     seconds : float, default=6
         How long it takes up to the last picture, which is shown for 2 seconds.
     """
     from PIL import Image
 
-    pictures = [Image.fromarray(frame).quantize(64) for frame in frames]
+    pictures = [Image.fromarray(frame).quantize(32) for frame in frames]
     # Browsers take durations below 20 ms for 100 ms.
     step = max(round(1000 * seconds / len(pictures)), 20)
     durations = [step] * (len(pictures) - 1) + [2000]

@@ -31,11 +31,12 @@ def test_costs_alone(tmp_path, figures):
 
 
 def test_validation_baselines_and_pixels(tmp_path, figures):
-    plot_costs(tmp_path / "c.png", [3.0, 2.0], [4.0, 3.5], {"PCA": 1.0, "mean image": 8.0}, 16, "u")
+    baselines = {"PCA": 1.0, "mean image": 8.0}
+    plot_costs(tmp_path / "c.png", [3.0, 2.0, 1.8], [(0, 4.0), (2, 3.5)], baselines, 16, "u")
     (axes,) = figures[0].axes
     training, validation, *levels = axes.lines
-    assert list(training.get_ydata()) == [3, 2]
-    assert list(validation.get_ydata()) == [4, 3.5]
+    assert list(training.get_ydata()) == [3, 2, 1.8]
+    np.testing.assert_array_equal(validation.get_xydata(), [[0, 4], [2, 3.5]])
     assert [set(level.get_ydata()) for level in levels] == [{1}, {8}]
     names = [text.get_text() for text in axes.get_legend().get_texts()]
     assert names == ["training", "validation", "PCA", "mean image"]

@@ -157,6 +157,13 @@ def test_images_in_rows():
     assert draw_in_rows(x, img_shape=(1, 4)).shape == (1, 49)
 
 
+def test_side_by_side_leaves_no_row_empty():
+    x = np.ones((12, 4))
+    picture = draw_side_by_side(x, x, img_shape=(2, 2))
+    assert picture.shape == (2 + 1 + 2, 29 + 1 + 29)
+    assert draw_side_by_side(x[:3], x[:3], img_shape=(2, 2)).shape == (2, 8 + 1 + 8)
+
+
 def test_colours_side_by_side():
     x, z = np.random.default_rng(0).uniform(size=(2, 5, 12))
     picture = draw_side_by_side(x, z, img_shape=(2, 2, 3), tile_shape=(2, 3))
