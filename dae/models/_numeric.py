@@ -9,8 +9,8 @@ import pytensor.tensor as pt
 
 from dae.random import RandomStreams
 
-BATCH_SIZE = 480
-"""Rows: few enough that a batch stays in the processor's cache, a multiple of the 120 rows that
+BATCH_SIZE = 240
+"""Rows: few enough that a batch stays in the processor's cache, and twice the 120 rows that
 `dae.compiler` multiplies at a time."""
 
 # Beside the models, not in them: a copy, or what comes out of a pickle, compiles its own.

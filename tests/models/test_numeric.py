@@ -19,7 +19,7 @@ from dae import Autoencoder, DenoisingAutoencoder, compile_train_da
 from dae.models._numeric import BATCH_SIZE
 
 N_VISIBLE, N_HIDDEN = 12, 5
-N_IMAGES = 2 * BATCH_SIZE + 7
+N_IMAGES = 4 * BATCH_SIZE + 7
 BYTES = RandomState(1).randint(256, size=(N_IMAGES, N_VISIBLE)).astype(np.uint8)
 TOLERANCE = {"float64": 1e-14, "float32": 2e-6}
 
