@@ -358,8 +358,9 @@ def judge(runs, x):
                 expected = standardize(run.model, to_floatX(x, z.dtype))
                 costs = image_costs(expected, standardize(run.model, z), run.config["cost"])
                 columns[name][i] = f"{np.mean(costs):.2f}"
+    n_pixels = math.prod(runs[0].image_shape[:2])
     columns["per pixel"] = [
-        "–" if cost == "–" else f"{float(cost) / x.shape[1]:.4f}" for cost in columns["same images"]
+        "–" if cost == "–" else f"{float(cost) / n_pixels:.4f}" for cost in columns["same images"]
     ]
     return columns, rows
 

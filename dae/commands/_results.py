@@ -1,5 +1,6 @@
 """What a training leaves to look at: pictures, curves, and the page that shows them all."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -29,8 +30,8 @@ class Results(NamedTuple):
 
     Attributes
     ----------
-    n_train, n_visible : int
-        Numbers of training images and of visible units.
+    n_train, n_pixels : int
+        Numbers of training images and of pixels of each.
     W : ndarray, shape (n_visible, n_hidden)
         The weights, with the units in the order in which they are drawn.
     is_sorted : bool
@@ -55,7 +56,7 @@ class Results(NamedTuple):
     """
 
     n_train: int
-    n_visible: int
+    n_pixels: int
     W: np.ndarray
     is_sorted: bool
     views: Views
@@ -120,7 +121,7 @@ def save_results(run, model, dataset, sort_filters=False, snapshots=None, with_p
             [epoch.cost for epoch in run.history],
             results.validation_losses,
             {name: results.baselines[name] for name in ("mean image", "PCA")},
-            results.n_visible,
+            results.n_pixels,
             UNITS[results.cost],
         )
     if with_page:
@@ -165,7 +166,7 @@ def compute_results(run, model, dataset, sort_filters, snapshots):
         costs_with_noise.extend(image_costs(x, denoised, cost))
     return Results(
         n_train=len(train_x),
-        n_visible=len(W),
+        n_pixels=math.prod(config.image_shape[:2]),
         W=W[:, order],
         is_sorted=sort_filters,
         views=views,
