@@ -154,7 +154,6 @@ def compute_results(run, model, dataset, sort_filters, snapshots):
         order = sort_by_contribution(model.W_prime.eval(mode="FAST_COMPILE"), views.codes)
     train_x = to_floatX(images["training"], config.floatX)
     judged_x = to_floatX(images[judged_part], config.floatX)
-    cost = getattr(model, "cost", "cross-entropy")
     costs, costs_with_noise = [], []
     for start in range(0, len(judged_x), N_VIEWED):
         batch = view(judged_x[start : start + N_VIEWED])
@@ -162,8 +161,8 @@ def compute_results(run, model, dataset, sort_filters, snapshots):
             standardize(model, images)
             for images in (batch.original, batch.reconstructed, batch.denoised)
         )
-        costs.extend(image_costs(x, z, cost))
-        costs_with_noise.extend(image_costs(x, denoised, cost))
+        costs.extend(image_costs(x, z, model.cost))
+        costs_with_noise.extend(image_costs(x, denoised, model.cost))
     return Results(
         n_train=len(train_x),
         n_pixels=math.prod(config.image_shape[:2]),
@@ -171,11 +170,11 @@ def compute_results(run, model, dataset, sort_filters, snapshots):
         is_sorted=sort_filters,
         views=views,
         shown_part=shown_part,
-        cost=cost,
+        cost=model.cost,
         loss=float(np.mean(costs)),
         loss_with_noise=float(np.mean(costs_with_noise)),
         baselines=compute_baselines(
-            standardize(model, train_x), standardize(model, judged_x), config.n_hidden, cost
+            standardize(model, train_x), standardize(model, judged_x), config.n_hidden, model.cost
         ),
         n_judged=len(judged_x),
         judged_part=judged_part,
