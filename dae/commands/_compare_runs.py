@@ -12,7 +12,7 @@ import numpy as np
 from dae.commands._comparison_page import write_comparison
 from dae.commands._model_and_images import check_output, written
 from dae.commands._reading import IMAGE_SETTINGS, read_for
-from dae.commands._run_page import describe_setting
+from dae.commands._run_page import describe_cost, describe_setting
 from dae.commands._views import compile_view, standardize
 from dae.datasets import DataError, to_floatX
 from dae.training.baselines import image_costs
@@ -269,8 +269,8 @@ def results_of(runs):
         best, _ = min(run.losses, key=lambda pair: pair[1], default=("–", None))
         values = [
             str(len(run.costs)),
-            f"{run.costs[-1][1]:.2f}" if run.costs else "–",
-            f"{run.losses[-1][1]:.2f}" if run.losses else "–",
+            describe_cost(run.costs[-1][1]) if run.costs else "–",
+            describe_cost(run.losses[-1][1]) if run.losses else "–",
             str(best),
             f"{run.seconds:.0f} s",
         ]
@@ -344,9 +344,9 @@ def judge(runs, x):
         view = compile_view(noisy.model, config["corruption_level"], config["seed"])
         views = view(to_floatX(x, noisy.model.x.dtype))
         inputs["corrupted"] = views.corrupted
-    columns, rows = {}, []
+    judged, rows = {}, []
     for name, given in inputs.items():
-        columns[name] = ["–" for _ in runs]
+        judged[name] = [None for _ in runs]
         rows.append(("original" if given is x else "corrupted", to_floatX(given, "float64")))
         for i, run in enumerate(runs):
             if run not in able:
@@ -357,10 +357,13 @@ def judge(runs, x):
             if run.unit == runs[0].unit:
                 expected = standardize(run.model, to_floatX(x, z.dtype))
                 costs = image_costs(expected, standardize(run.model, z), run.config["cost"])
-                columns[name][i] = f"{np.mean(costs):.2f}"
-    columns["per pixel"] = [
-        "–" if cost == "–" else f"{float(cost) / x.shape[1]:.4f}" for cost in columns["same images"]
-    ]
+                judged[name][i] = float(np.mean(costs))
+    n_pixels = math.prod(runs[0].image_shape[:2])
+    judged["per pixel"] = [cost and cost / n_pixels for cost in judged["same images"]]
+    columns = {
+        name: ["–" if cost is None else describe_cost(cost) for cost in costs]
+        for name, costs in judged.items()
+    }
     return columns, rows
 
 

@@ -1,5 +1,7 @@
 """The page that shows runs side by side."""
 
+import math
+
 import numpy as np
 
 from dae.commands._run_page import UNITS, describe_setting
@@ -38,7 +40,7 @@ def write_comparison(file, comparison):
     if curves:
         unit = UNITS[first.config["cost"]]
         right = [] if first.image_shape is None else [f"{unit} per pixel"]
-        right += [1 / np.prod(first.image_shape)] * len(right)
+        right += [1 / math.prod(first.image_shape[:2])] * len(right)
         sections["Costs"] = draw_chart(curves, {}, "epoch", f"{unit} per image", *right)
     drawable = [run for run in runs if run.model is not None]
     if drawable:

@@ -1,5 +1,6 @@
 """What a training leaves to look at: pictures, curves, and the page that shows them all."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -29,8 +30,8 @@ class Results(NamedTuple):
 
     Attributes
     ----------
-    n_train, n_visible : int
-        Numbers of training images and of visible units.
+    n_train, n_pixels : int
+        Numbers of training images and of pixels of each.
     W : ndarray, shape (n_visible, n_hidden)
         The weights, with the units in the order in which they are drawn.
     is_sorted : bool
@@ -55,7 +56,7 @@ class Results(NamedTuple):
     """
 
     n_train: int
-    n_visible: int
+    n_pixels: int
     W: np.ndarray
     is_sorted: bool
     views: Views
@@ -120,7 +121,7 @@ def save_results(run, model, dataset, sort_filters=False, snapshots=None, with_p
             [epoch.cost for epoch in run.history],
             results.validation_losses,
             {name: results.baselines[name] for name in ("mean image", "PCA")},
-            results.n_visible,
+            results.n_pixels,
             UNITS[results.cost],
         )
     if with_page:
@@ -153,7 +154,6 @@ def compute_results(run, model, dataset, sort_filters, snapshots):
         order = sort_by_contribution(model.W_prime.eval(mode="FAST_COMPILE"), views.codes)
     train_x = to_floatX(images["training"], config.floatX)
     judged_x = to_floatX(images[judged_part], config.floatX)
-    cost = getattr(model, "cost", "cross-entropy")
     costs, costs_with_noise = [], []
     for start in range(0, len(judged_x), N_VIEWED):
         batch = view(judged_x[start : start + N_VIEWED])
@@ -161,20 +161,20 @@ def compute_results(run, model, dataset, sort_filters, snapshots):
             standardize(model, images)
             for images in (batch.original, batch.reconstructed, batch.denoised)
         )
-        costs.extend(image_costs(x, z, cost))
-        costs_with_noise.extend(image_costs(x, denoised, cost))
+        costs.extend(image_costs(x, z, model.cost))
+        costs_with_noise.extend(image_costs(x, denoised, model.cost))
     return Results(
         n_train=len(train_x),
-        n_visible=len(W),
+        n_pixels=math.prod(config.image_shape[:2]),
         W=W[:, order],
         is_sorted=sort_filters,
         views=views,
         shown_part=shown_part,
-        cost=cost,
+        cost=model.cost,
         loss=float(np.mean(costs)),
         loss_with_noise=float(np.mean(costs_with_noise)),
         baselines=compute_baselines(
-            standardize(model, train_x), standardize(model, judged_x), config.n_hidden, cost
+            standardize(model, train_x), standardize(model, judged_x), config.n_hidden, model.cost
         ),
         n_judged=len(judged_x),
         judged_part=judged_part,

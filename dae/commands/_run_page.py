@@ -101,7 +101,7 @@ def describe_quality(run, results):
     unit = UNITS[results.cost]
     labels = {
         "mean image": "always the mean image",
-        "PCA": f"PCA with {min(config.n_hidden, results.n_visible)} components",
+        "PCA": f"PCA with {min(config.n_hidden, len(results.W))} components",
         "perfect reconstruction": "a perfect reconstruction",
     }
     costs = [(labels[name], cost) for name, cost in results.baselines.items()]
@@ -125,7 +125,9 @@ def describe_quality(run, results):
         text += " There are no other images: on new ones the model is likely to be worse."
     if is_last_best:
         text += " The last epoch is the best one."
-    rows = [(name, f"{cost:.2f}", f"{cost / results.n_visible:.4f}") for name, cost in costs]
+    rows = [
+        (name, describe_cost(cost), describe_cost(cost / results.n_pixels)) for name, cost in costs
+    ]
     return paragraph(text) + table(
         ["reconstruction", f"{unit} per image", "per pixel"], rows, marked={model}
     )
@@ -157,7 +159,7 @@ def draw_costs(run, results):
         "epoch",
         f"{unit} per image",
         f"{unit} per pixel",
-        1 / results.n_visible,
+        1 / results.n_pixels,
     )
     numbers = [dict(curve.points) for curve in curves]
     epochs = sorted(set.intersection(*map(set, numbers)))
@@ -198,6 +200,20 @@ def show_filters(config, results):
             f"The same filters as they form, from epoch {numbers[0]} to {numbers[-1]}.",
         ),
     )
+
+
+def describe_cost(cost):
+    """Return a cost with as many digits as one wants to read.
+
+    Parameters
+    ----------
+    cost : float
+
+    Returns
+    -------
+    str
+    """
+    return f"{cost:.2f}" if cost >= 10 else f"{cost:.4f}"
 
 
 def describe_setting(value):

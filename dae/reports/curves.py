@@ -1,7 +1,7 @@
 """Curves of a training."""
 
 
-def plot_costs(path, costs, validation_costs=(), baselines=None, n_visible=None, unit="nats"):
+def plot_costs(path, costs, validation_costs=(), baselines=None, n_pixels=None, unit="nats"):
     """Plot the cost against the epoch.
 
     Parameters
@@ -14,8 +14,8 @@ def plot_costs(path, costs, validation_costs=(), baselines=None, n_visible=None,
         Epochs, and the costs of the validation data after them, per image.
     baselines : dict, optional
         From names to costs per image, which become horizontal lines.
-    n_visible : int, optional
-        Number of visible units, for a second axis with the cost per pixel.
+    n_pixels : int, optional
+        Number of pixels of an image, for a second axis with the cost per pixel.
     unit : str, default='nats'
         What the cost is measured in.
     """
@@ -33,10 +33,10 @@ def plot_costs(path, costs, validation_costs=(), baselines=None, n_visible=None,
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     if len(axes.lines) > 1:
-        axes.legend()
-    if n_visible is not None:
+        axes.legend(loc="upper right")
+    if n_pixels is not None:
         per_pixel = axes.secondary_yaxis(
-            "right", functions=(lambda cost: cost / n_visible, lambda cost: cost * n_visible)
+            "right", functions=(lambda cost: cost / n_pixels, lambda cost: cost * n_pixels)
         )
         per_pixel.set_ylabel(f"{unit} per pixel")
     figure.savefig(path, dpi=150)

@@ -41,8 +41,8 @@ def fit_pca(x, n_components):
     """Find the mean and the principal components of images.
 
     The components are found by subspace iteration, which takes about as much arithmetic as two
-    epochs of training with as many hidden units, and no memory to speak of. What they miss of the
-    variance is a thousandth more than it must be, or less.
+    epochs of training with as many hidden units, and no memory to speak of. What they leave
+    unexplained is a few thousandths more than it must be.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def fit_pca(x, n_components):
     n_directions = min(n_components + 20, x.shape[1])
     start = np.random.default_rng(SEED).normal(size=(x.shape[1], n_directions))
     directions = np.linalg.qr(start.astype(x.dtype))[0]
-    for _ in range(6):
+    for _ in range(4):
         scores = x @ directions - mean @ directions  # (n_images, n_directions)
         products = x.T @ scores - np.outer(mean, scores.sum(axis=0))
         directions = np.linalg.qr(products)[0]

@@ -69,6 +69,10 @@ def read_table(stdout):
     return {name: dict(zip(header, row, strict=True)) for name, *row in rows}
 
 
+def describe(cost):
+    return f"{cost:.2f}" if cost >= 10 else f"{cost:.4f}"
+
+
 def sigmoid(a):
     return 1 / (1 + np.exp(-a))
 
@@ -98,12 +102,12 @@ def test_settings_that_differ_and_results(compare, runs, images):
     for name, values in ("noise <b>", noise), ("none", none):
         rows = [row.split(",") for row in (runs / name / "costs.csv").read_text().split()[1:]]
         assert values["epochs"] == str(len(rows))
-        assert values["cost"] == f"{float(rows[-1][1]):.2f}"
+        assert values["cost"] == describe(float(rows[-1][1]))
         losses = {row[0]: float(row[3]) for row in rows if row[3]}
-        assert values["validation"] == f"{list(losses.values())[-1]:.2f}"
+        assert values["validation"] == describe(list(losses.values())[-1])
         assert values["best epoch"] == min(losses, key=losses.get)
         cost = cross_entropy(x, reconstruct(runs / name, x))
-        assert values["same images"] == f"{cost:.2f}"
+        assert values["same images"] == describe(cost)
         assert float(values["per pixel"]) == pytest.approx(cost / 15, abs=4e-4)
     corrupted = dae.load_model(runs / "noise <b>").reconstruct(x, 0.3, 123)
     assert float(noise["corrupted"]) == pytest.approx(cross_entropy(x, corrupted), abs=0.3)

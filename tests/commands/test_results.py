@@ -14,12 +14,14 @@ from numpy.random import RandomState
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from dae import Config, DenoisingAutoencoder
+from dae import Autoencoder, Config, DenoisingAutoencoder, Run, fit
 from dae.commands import _train_and_save
+from dae.commands._results import save_results
 from dae.commands._run_page import command_to_repeat
 from dae.commands._snapshots import _reorder
 from dae.commands._views import compile_view
 from dae.commands.train import make_parser
+from dae.datasets import Dataset
 from dae.reports.tiles import draw_filters, grid_shape
 from dae.train import main
 from dae.training.baselines import compute_baselines
@@ -63,6 +65,10 @@ def read_table(page, heading):
     }
 
 
+def describe(cost):
+    return f"{cost:.2f}" if cost >= 10 else f"{cost:.4f}"
+
+
 def sigmoid(a):
     return 1 / (1 + np.exp(-a))
 
@@ -85,13 +91,13 @@ def test_the_numbers_of_the_page(train, images, level):
     costs["PCA with 3 components"] = baselines["PCA"]
     costs["a perfect reconstruction"] = baselines["perfect reconstruction"]
     for name, cost in costs.items():
-        assert quality[name] == [f"{cost:.2f}", f"{cost / 15:.4f}"]
+        assert quality[name] == [describe(cost), describe(cost / 15)]
     assert ("this model, given corrupted images" in quality) == (level > 0)
     header, *rows = (run / "costs.csv").read_text().splitlines()
     assert header == "epoch,cost,seconds,validation_loss"
     losses = {int(row.split(",")[0]): row.split(",")[3] for row in rows}
     losses = {epoch: float(loss) for epoch, loss in losses.items() if loss}
-    assert f"{losses[7]:.2f}" == quality["this model"][0]
+    assert describe(losses[7]) == quality["this model"][0]
     numbers = read_table(page, "Costs")
     assert {int(epoch): cells[1] for epoch, cells in numbers.items()} == {
         epoch: f"{loss:.6f}" for epoch, loss in losses.items()
@@ -104,7 +110,7 @@ def test_an_earlier_epoch_that_was_better_is_named(train):
     best = int(np.argmin(losses))
     quality = read_table((run / "report.html").read_text(encoding="utf-8"), "How good it is")
     assert best < 39
-    assert quality[f"this model after epoch {best}, its best"][0] == f"{losses[best]:.2f}"
+    assert quality[f"this model after epoch {best}, its best"][0] == describe(losses[best])
 
 
 def test_a_browser_shows_the_page_of_a_run(browser, train):
@@ -145,7 +151,7 @@ def test_data_without_other_images_is_judged_by_the_training_images(train, image
     model, x = np.load(run / "model.npz"), images["train_x"].reshape(-1, 15)
     z = sigmoid(sigmoid(x @ model["W"] + model["b"]) @ model["W"].T + model["b_prime"])
     quality = read_table(page, "How good it is")
-    assert quality["this model"][0] == f"{cross_entropy(x, z):.2f}"
+    assert quality["this model"][0] == describe(cross_entropy(x, z))
 
 
 def read_pixels(path):
@@ -291,3 +297,29 @@ def test_views_of_a_model_that_standardizes(dtype):
     # The model's own streams are where they were, and the noise is that of the seed.
     assert_array_equal(compile_view(model, 0.4, seed=5)(images).corrupted, views.corrupted)
     assert not np.array_equal(compile_view(model, 0.4, seed=6)(images).corrupted, views.corrupted)
+
+
+def test_the_squared_error_and_weights_that_are_not_tied(images, tmp_path):
+    parts = [(images[f"{part}_x"].reshape(-1, 15), None) for part in ("train", "valid", "test")]
+    (train_x, _), (valid_x, _), (test_x, _) = parts
+    config = Config(image_shape=(3, 5), training_epochs=3, n_hidden=4, corruption_level=0)
+    model = Autoencoder(
+        RandomState(1), n_visible=15, n_hidden=4, cost="squared-error", tied_weights=False
+    )
+    with Run(tmp_path / "run") as run:
+        fit(config, train_x, validation=valid_x, model=model, run=run)
+        save_results(run, model, Dataset(*parts, (3, 5)), sort_filters=True)
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    W, b, b_prime, W_prime = (param.get_value() for param in model.params)
+    z = sigmoid(valid_x @ W + b) @ W_prime + b_prime
+    assert "squared error per image" in page
+    assert "nats" not in page
+    cost = np.mean(np.sum((valid_x - z) ** 2, axis=1))
+    quality = read_table(page, "How good it is")
+    assert quality["this model"] == [describe(cost), describe(cost / 15)]
+    baselines = compute_baselines(train_x, valid_x, 4, "squared-error")
+    assert quality["PCA with 4 components"][0] == describe(baselines["PCA"])
+    y = sigmoid(test_x @ W + b)
+    order = np.argsort(-y.std(axis=0) * np.linalg.norm(W_prime, axis=1))
+    pixels = read_pixels(tmp_path / "run" / "filters.png")[::46, ::46]
+    assert_array_equal(pixels, draw_filters(W[:, order], (3, 5)))
