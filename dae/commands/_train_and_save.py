@@ -133,7 +133,7 @@ class Report(Callback):
         config, model, say = training.config, training.model, self._session.say
         resume = [sys.executable, "-m", "dae.train", "--resume", str(training.run.directory)]
         self._session.advice = f"; go on with: {shlex.join(resume)}"
-        if config.corruption_level:
+        if config.corruption_level and config.corruption == "masking":
             save_noise(training.run)
         size = "x".join(map(str, config.image_shape))
         n_train = len(training.train_set[0].get_value(borrow=True))

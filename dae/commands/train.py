@@ -28,9 +28,30 @@ def make_parser():
     add_setting(
         model,
         "corruption_level",
-        "probability that a pixel is hidden; 0 trains an autoencoder without noise",
+        "probability that a pixel is hidden or replaced; 0 trains an autoencoder without noise",
         number(float, *VALID["corruption_level"]),
         "P",
+    )
+    model.add_argument(
+        "--corruption",
+        help=f"kind of noise; of gaussian, the level is the standard deviation (default: "
+        f"{Config.corruption})",
+        choices=["masking", "salt-and-pepper", "gaussian"],
+        default=argparse.SUPPRESS,
+    )
+    model.add_argument(
+        "--cost",
+        help="what is minimized; squared-error, with a linear decoder, is for data outside [0, 1] "
+        f"(default: {Config.cost})",
+        choices=["cross-entropy", "squared-error"],
+        default=argparse.SUPPRESS,
+    )
+    model.add_argument(
+        "--standardize",
+        help="subtract from each pixel its mean, divide by its standard deviation; for "
+        "squared-error (default: leave them)",
+        action="store_true",
+        default=argparse.SUPPRESS,
     )
     add_setting(model, "n_hidden", "hidden units", positive_int, "N")
     add_setting(model, "learning_rate", "step size", number(float, *VALID["learning_rate"]), "ETA")
@@ -48,6 +69,14 @@ def make_parser():
         "the best model is kept as well (default: train all epochs)",
         type=positive_int,
         metavar="N",
+        default=argparse.SUPPRESS,
+    )
+    model.add_argument(
+        "--validation-fraction",
+        help="part of the images to judge by and not to train on, of data that does not say which "
+        "(default: none)",
+        type=number(float, *VALID["validation_fraction"]),
+        metavar="F",
         default=argparse.SUPPRESS,
     )
     model.add_argument(

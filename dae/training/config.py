@@ -42,6 +42,11 @@ def _is_shape(value):
 
 YES_OR_NO = ("true or false", lambda value: isinstance(value, bool))
 
+
+def _choice(*names):
+    return " or ".join(names), lambda value: value in names
+
+
 POSITIVE = ("a whole number above 0", lambda value: _is_whole(value, 1, 2**31 - 1))
 
 EPOCHS_OR_NONE = (
@@ -58,10 +63,17 @@ VALID = {
     "background": ("a colour", lambda value: isinstance(value, str)),
     "skip_bad_images": YES_OR_NO,
     "data_sha256": ("a checksum", lambda value: value is None or isinstance(value, str)),
-    "corruption_level": (
-        "a number from 0 to 1",
-        lambda value: _is_number(value) and 0 <= value <= 1,
+    "standardize": YES_OR_NO,
+    "validation_fraction": (
+        "a number between 0 and 1",
+        lambda value: value is None or (_is_number(value) and 0 < value < 1),
     ),
+    "corruption": _choice("masking", "salt-and-pepper", "gaussian"),
+    "corruption_level": (
+        "a number from 0 to 1",  # and of Gaussian noise a larger one, too
+        lambda value: _is_number(value) and 0 <= value <= 1e38,
+    ),
+    "cost": _choice("cross-entropy", "squared-error"),
     "shuffle": YES_OR_NO,
     "patience": EPOCHS_OR_NONE,
     "validate_every": EPOCHS_OR_NONE,
@@ -73,7 +85,7 @@ VALID = {
     "training_epochs": POSITIVE,
     "batch_size": POSITIVE,
     "seed": ("a whole number from 0 to 2**32 - 1", lambda value: _is_whole(value, 0, 2**32 - 1)),
-    "floatX": ("float64 or float32", lambda value: value in ("float64", "float32")),
+    "floatX": _choice("float64", "float32"),
 }
 """For each setting what is expected, in words and as a function of the value."""
 
@@ -97,9 +109,19 @@ class Config:
         The same.
     data_sha256 : str, optional
         The SHA-256 of the training data as floatX, in hexadecimal; `fit` fills it in.
+    standardize : bool, default=False
+        Whether to subtract from each pixel its mean over the training data, and to divide by its
+        standard deviation, where that is not 0; for the squared error.
+    validation_fraction : float, optional
+        The part in (0, 1) of the training data that becomes validation data; for data without
+        such. `fit`, which is given both, does not look at it.
+    corruption : {'masking', 'salt-and-pepper', 'gaussian'}, default='masking'
+        The kind of noise: see `DenoisingAutoencoder`.
     corruption_level : float, default=0.3
-        The probability in [0, 1] that a value of the input is hidden; 0 trains an autoencoder
-        without noise.
+        How much noise: the probability in [0, 1] that a value of the input is hidden or replaced,
+        or the standard deviation of Gaussian noise; 0 trains an autoencoder without noise.
+    cost : {'cross-entropy', 'squared-error'}, default='cross-entropy'
+        What is minimized; the cross-entropy is for data in [0, 1].
     n_hidden : int, default=100
         Number of hidden units.
     learning_rate : float, default=0.1
@@ -143,7 +165,11 @@ class Config:
     background: str = "black"
     skip_bad_images: bool = False
     data_sha256: str | None = None
+    standardize: bool = False
+    validation_fraction: float | None = None
+    corruption: str = "masking"
     corruption_level: float = 0.3
+    cost: str = "cross-entropy"
     n_hidden: int = 100
     learning_rate: float = 0.1
     training_epochs: int = 200
@@ -165,6 +191,13 @@ class Config:
             if not is_valid(value):
                 raise ConfigError(name, value, expected)
             object.__setattr__(self, name, value)
+        if self.corruption != "gaussian" and self.corruption_level > 1:
+            expected, _ = VALID["corruption_level"]
+            raise ConfigError("corruption_level", self.corruption_level, expected)
+        if self.standardize and self.cost == "cross-entropy":
+            raise ConfigError(
+                "cost", self.cost, "squared-error, since standardized pixels are not in [0, 1]"
+            )
 
     @classmethod
     def from_record(cls, record):

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 from dataclasses import asdict, replace
+from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -387,7 +388,7 @@ def build_model(config, n_visible):
     Parameters
     ----------
     config : Config
-        Of its settings corruption_level, n_hidden and seed count.
+        Of its settings corruption, corruption_level, cost, n_hidden and seed count.
     n_visible : int
         Number of visible units.
 
@@ -400,7 +401,10 @@ def build_model(config, n_visible):
     if config.corruption_level == 0:
         kind = Autoencoder
     else:
-        kind = DenoisingAutoencoder
         # The worksheet draws a sample first, so it is the second stream that corrupts the data.
-        theano_rng.binomial(size=(10, 10), n=1, p=1 - config.corruption_level)
-    return kind(numpy_rng, theano_rng, n_visible=n_visible, n_hidden=config.n_hidden)
+        if config.corruption == "masking":
+            theano_rng.binomial(size=(10, 10), n=1, p=1 - config.corruption_level)
+        kind = partial(DenoisingAutoencoder, corruption=config.corruption)
+    return kind(
+        numpy_rng, theano_rng, n_visible=n_visible, n_hidden=config.n_hidden, cost=config.cost
+    )
