@@ -58,7 +58,7 @@ def write_comparison(file, comparison):
         names, images = zip(*comparison.images, strict=True)
         sections["Reconstructions"] = picture(
             draw_in_rows(*(np.clip(rows, 0, 1) for rows in images), img_shape=first.image_shape),
-            f"Ten images, and what each model makes of them, in {len(names)} rows",
+            f"Images, and what each model makes of them, in {len(names)} rows",
             "What each model makes of the same images"
             + (", and of the same corrupted images." if "corrupted" in names else "."),
             names,

@@ -24,6 +24,9 @@ from dae.training.baselines import compute_baselines, image_costs
 N_VIEWED = 1000
 """So many images are viewed at a time; the first decide the order of the units."""
 
+N_FITTED = 10_000
+"""So many training images say well enough what the mean and the principal components are."""
+
 
 class Results(NamedTuple):
     """What a training leaves to look at.
@@ -145,15 +148,19 @@ def compute_results(run, model, dataset, sort_filters, snapshots):
     parts = {"test": dataset.test, "validation": dataset.valid, "training": dataset.train}
     images = {name: x for name, (x, _) in parts.items() if len(x)}
     shown_part = next(iter(images))
-    judged_part = "validation" if "validation" in images else "training"
+    # Of many images every second, or every third, and so on: no more than it takes.
+    train_x = images["training"][:: -(-len(images["training"]) // N_FITTED)]
+    train_x = judged_x = to_floatX(train_x, config.floatX)
+    judged_part = "training"
+    if "validation" in images:
+        judged_x = to_floatX(images["validation"], config.floatX)
+        judged_part = "validation"
     view = compile_view(model, config.corruption_level, config.seed)
     views = view(to_floatX(images[shown_part][:N_VIEWED], config.floatX))
     W = model.W.get_value(borrow=True)
     order = np.arange(W.shape[1])
     if sort_filters:
         order = sort_by_contribution(model.W_prime.eval(mode="FAST_COMPILE"), views.codes)
-    train_x = to_floatX(images["training"], config.floatX)
-    judged_x = to_floatX(images[judged_part], config.floatX)
     costs, costs_with_noise = [], []
     for start in range(0, len(judged_x), N_VIEWED):
         batch = view(judged_x[start : start + N_VIEWED])
@@ -164,7 +171,7 @@ def compute_results(run, model, dataset, sort_filters, snapshots):
         costs.extend(image_costs(x, z, model.cost))
         costs_with_noise.extend(image_costs(x, denoised, model.cost))
     return Results(
-        n_train=len(train_x),
+        n_train=len(images["training"]),
         n_pixels=math.prod(config.image_shape[:2]),
         W=W[:, order],
         is_sorted=sort_filters,

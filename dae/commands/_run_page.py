@@ -40,35 +40,8 @@ def write_run_page(file, run, results):
         "How good it is": describe_quality(run, results),
         "Costs": draw_costs(run, results),
         "Filters": show_filters(config, results),
+        **show_images(config, results),
     }
-    original, corrupted, reconstructed, denoised = results.views.in_range(100)
-    if config.corruption_level:
-        sections["Noise"] = picture(
-            draw_in_rows(original, corrupted, img_shape=shape),
-            "Ten images, and below them the same with noise",
-            f"{results.shown_part.capitalize()} images, and what the model is given of them: the "
-            f"corruption level is {config.corruption_level:g}.",
-            ["original", "corrupted"],
-        )
-        rows = [original, reconstructed, corrupted, denoised]
-        names = ["original", "reconstructed", "corrupted", "reconstructed"]
-    else:
-        rows, names = [original, reconstructed], ["original", "reconstructed"]
-    sections["Reconstructions"] = picture(
-        draw_in_rows(*rows, img_shape=shape),
-        f"Ten images in {len(rows)} rows: {', '.join(names)}",
-        f"{results.shown_part.capitalize()} images; each reconstruction is that of the row above "
-        "it.",
-        names,
-    )
-    sections["Reconstructions"] += folded(
-        f"{len(original)} images and their reconstructions",
-        picture(
-            draw_side_by_side(original, reconstructed, img_shape=shape),
-            "A grid of images, and a grid of their reconstructions",
-            "Originals on the left, reconstructions on the right, without noise.",
-        ),
-    )
     versions = json.loads((run.directory / "config.json").read_text("ascii"))["versions"]
     sections["Settings"] = table(
         ["setting", "value"],
@@ -112,7 +85,8 @@ def describe_quality(run, results):
     best, best_loss = min(results.validation_losses, key=lambda pair: pair[1], default=(None, None))
     is_last_best = best == len(run.history) - 1
     if best is not None and not is_last_best:
-        costs.append((f"this model after epoch {best}, its best", best_loss))
+        file = " (best_model.npz)" if config.patience else ""
+        costs.append((f"this model after epoch {best}, its best{file}", best_loss))
     costs.sort(key=lambda pair: -pair[1])
     text = (
         f"What it costs to reconstruct {results.n_judged} {results.judged_part} images without "
@@ -200,6 +174,50 @@ def show_filters(config, results):
             f"The same filters as they form, from epoch {numbers[0]} to {numbers[-1]}.",
         ),
     )
+
+
+def show_images(config, results):
+    """Return images, with noise too if there is any, and their reconstructions.
+
+    Parameters
+    ----------
+    config : Config
+    results : Results
+
+    Returns
+    -------
+    dict
+        Sections of the page: see `write_page`.
+    """
+    original, corrupted, reconstructed, denoised = results.views.in_range(100)
+    sections = {}
+    if config.corruption_level:
+        sections["Noise"] = picture(
+            draw_in_rows(original, corrupted, img_shape=config.image_shape),
+            "Images, and below them the same with noise",
+            f"{results.shown_part.capitalize()} images, and what the model is given of them: the "
+            f"corruption level is {config.corruption_level:g}.",
+            ["original", "corrupted"],
+        )
+        rows = [original, reconstructed, corrupted, denoised]
+        names = ["original", "reconstructed", "corrupted", "reconstructed"]
+    else:
+        rows, names = [original, reconstructed], ["original", "reconstructed"]
+    sections["Reconstructions"] = picture(
+        draw_in_rows(*rows, img_shape=config.image_shape),
+        f"Images in {len(rows)} rows: {', '.join(names)}",
+        f"{results.shown_part.capitalize()} images; each reconstruction is that of the row above "
+        "it.",
+        names,
+    ) + folded(
+        f"{len(original)} images and their reconstructions",
+        picture(
+            draw_side_by_side(original, reconstructed, img_shape=config.image_shape),
+            "A grid of images, and a grid of their reconstructions",
+            "Originals on the left, reconstructions on the right, without noise.",
+        ),
+    )
+    return sections
 
 
 def describe_cost(cost):

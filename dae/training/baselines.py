@@ -5,9 +5,6 @@ import numpy as np
 SEED = 1
 """Of the directions that the search for principal components starts from."""
 
-MAX_IMAGES = 10_000
-"""That many images say well enough what the mean and the principal components are."""
-
 BATCH_SIZE = 1000
 """So many images are judged at a time, which bounds the memory that it takes."""
 
@@ -76,8 +73,7 @@ def compute_baselines(train_x, held_out_x, n_components, cost="cross-entropy"):
     Parameters
     ----------
     train_x : ndarray of float, shape (n_train, n_visible)
-        What the predictors are made from: the training data. Of more than 10,000 images every
-        second is taken, or every third, and so on, so that no more are left.
+        What the predictors are made from: the training data, or a part of them.
     held_out_x : ndarray of float, shape (n_held_out, n_visible)
         What they are judged by.
     n_components : int
@@ -108,7 +104,7 @@ def compute_baselines(train_x, held_out_x, n_components, cost="cross-entropy"):
     PCA: 0.0000
     perfect reconstruction: 0.0000
     """
-    mean, components = fit_pca(train_x[:: -(-len(train_x) // MAX_IMAGES)], n_components)
+    mean, components = fit_pca(train_x, n_components)
     low, high = (1 / 1024, 1023 / 1024) if cost == "cross-entropy" else (-np.inf, np.inf)
     totals = {"mean image": 0.0, "PCA": 0.0, "perfect reconstruction": 0.0}
     for start in range(0, len(held_out_x), BATCH_SIZE):

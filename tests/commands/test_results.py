@@ -323,3 +323,16 @@ def test_the_squared_error_and_weights_that_are_not_tied(images, tmp_path):
     order = np.argsort(-y.std(axis=0) * np.linalg.norm(W_prime, axis=1))
     pixels = read_pixels(tmp_path / "run" / "filters.png")[::46, ::46]
     assert_array_equal(pixels, draw_filters(W[:, order], (3, 5)))
+
+
+def test_of_very_many_images_every_third_is_looked_at(tmp_path):
+    x = RandomState(1).uniform(size=(20_001, 4))
+    config = Config(image_shape=(2, 2), training_epochs=1, n_hidden=2, corruption_level=0)
+    with Run(tmp_path / "run") as run:
+        model, _ = fit(config, x, run=run)
+        save_results(run, model, Dataset((x, None), (x[:0], None), (x[:0], None), (2, 2)))
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "20001 images of 2×2" in page
+    assert "6667 training images" in page
+    baseline = compute_baselines(x[::3], x[::3], 2)["mean image"]
+    assert read_table(page, "How good it is")["always the mean image"][0] == describe(baseline)

@@ -63,13 +63,6 @@ def test_principal_components(digits, n_components, dtype):
     assert abs(components[:, 0] @ rows[0]) == pytest.approx(1, abs=tolerance)
 
 
-def test_of_many_images_every_third_is_taken():
-    x = np.random.default_rng(0).uniform(size=(20_001, 4))
-    baselines = compute_baselines(x, x[:2500], n_components=2, cost="squared-error")
-    expected = np.sum((x[:2500] - x[::3].mean(axis=0)) ** 2, axis=1).mean()
-    assert baselines["mean image"] == pytest.approx(expected, rel=1e-12)
-
-
 def test_fewer_images_than_components():
     x = np.random.default_rng(0).uniform(size=(3, 10))
     baselines = compute_baselines(x, x, n_components=8, cost="squared-error")
