@@ -53,11 +53,16 @@ def cost_and_gradients(tilde_x, x, W, b, b_prime, W_prime=None, cost="cross-entr
     return np.sum(L) / len(x), (of_encoder, *biases, of_decoder)
 
 
+def short_uniform(random_state, n):
+    """Draw n numbers, one by one, as ``RandomStreams.uniform(bits=24)`` does."""
+    words = [random_state.randint(2**24, dtype=np.uint32) for _ in range(n)]
+    return np.array(words, np.longdouble) / 2**24
+
+
 def normal_pairs(random_state, n, dtype="float64"):
     """Draw n numbers, n even, by the method of Box and Muller, as `RandomStreams.normal` does."""
     if dtype == "float32":
-        words = [random_state.randint(2**24, dtype=np.uint32) for _ in range(n)]
-        draws = np.array(words, np.longdouble) / 2**24
+        draws = short_uniform(random_state, n)
     else:
         draws = random_state.random_sample(n).astype(np.longdouble)
     u, v = draws.reshape(2, n // 2)
@@ -70,6 +75,6 @@ def corrupted(kind, level, x, random_state):
     if kind == "masking":
         return random_state.binomial(1, 1 - level, x.shape) * x
     if kind == "salt-and-pepper":
-        u = random_state.random_sample(x.shape)
+        u = short_uniform(random_state, x.size).reshape(x.shape)
         return np.where(u < level / 2, 1, np.where(u < level, 0, x))
     return x + level * normal_pairs(random_state, x.size, x.dtype).reshape(x.shape)

@@ -44,7 +44,7 @@ def salt_and_pepper_noise(theano_rng, input, corruption_level):
     input : matrix, shape (batch_size, n_visible)
         With values in [0, 1].
     corruption_level : float or scalar
-        Probability that a value is replaced, in [0, 1].
+        Probability that a value is replaced, in [0, 1], to 24 bits.
 
     Returns
     -------
@@ -60,11 +60,11 @@ def salt_and_pepper_noise(theano_rng, input, corruption_level):
     >>> import pytensor.tensor as pt
     >>> from dae import RandomStreams
     >>> salt_and_pepper_noise(RandomStreams(1), 0.5 * pt.ones((2, 6)), 0.4).eval()
-    array([[0.5, 1. , 0. , 0. , 0.5, 1. ],
-           [0.5, 0.5, 0.5, 0. , 0. , 0. ]])
+    array([[0.5, 1. , 0.5, 0.5, 0.5, 0.5],
+           [0.5, 0.5, 0.5, 0.5, 1. , 0.5]])
     """
     _check_level("salt-and-pepper", corruption_level)
-    u = theano_rng.uniform(size=input.shape, dtype="float64")
+    u = theano_rng.uniform(size=input.shape, dtype=input.dtype, bits=24)
     is_replaced, is_salt = u < corruption_level, u < corruption_level / 2
     return pt.switch(is_replaced, pt.cast(is_salt, input.dtype), input)
 

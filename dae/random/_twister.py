@@ -1,8 +1,9 @@
 """The Mersenne Twister and the draws of `numpy.random.RandomState`, compiled by Numba.
 
-The draws are the same to the last bit, but for `box_muller`, which is not NumPy's. They are
-computed in blocks, which LLVM compiles to vector instructions; fast mathematics stays off, since
-it would change last digits. The state is a vector of 628 words, described in `dae.random.streams`.
+The draws are the same to the last bit, but for `short_uniform` and `box_muller`, which are not
+NumPy's. They are computed in blocks, which LLVM compiles to vector instructions; fast mathematics
+stays off, since it would change last digits. The state is a vector of 628 words, described in
+`dae.random.streams`.
 """
 
 import math
@@ -87,7 +88,7 @@ def random_sample(state, out):
 
 @numba_njit(fastmath=False)
 def random_sample_float32(state, out):
-    """Draw from the uniform distribution over [0, 1): ``RandomState.randint(2**24) / 2**24``.
+    """Draw multiples of 2**-24 in [0, 1): ``RandomState.randint(2**24) / 2**24``.
 
     Parameters
     ----------
@@ -131,6 +132,32 @@ def uniform(state, out, low, high):
     for start in range(0, out.size, BLOCK):
         block = out[start : start + BLOCK]
         random_sample(state, u[: block.size])
+        for i in range(block.size):
+            block[i] = low + width * u[i]
+
+
+@numba_njit(fastmath=False)
+def short_uniform(state, out, low, high):
+    """Draw from the uniform distribution as `uniform`, from one word for a number, of two.
+
+    Parameters
+    ----------
+    state : ndarray of uint32, shape (628,)
+    out : ndarray, shape (n,)
+    low, high : float64
+
+    Raises
+    ------
+    OverflowError
+        If ``high - low`` is not finite.
+    """
+    width = high - low
+    if not math.isfinite(width):
+        raise OverflowError("Range exceeds valid bounds")
+    u = np.empty(min(out.size, BLOCK), np.float32)
+    for start in range(0, out.size, BLOCK):
+        block = out[start : start + BLOCK]
+        random_sample_float32(state, u[: block.size])
         for i in range(block.size):
             block[i] = low + width * u[i]
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import RandomState
 from numpy.testing import assert_allclose, assert_array_equal
-from oracle import SAMPLE, normal_pairs
+from oracle import SAMPLE, normal_pairs, short_uniform
 
 from dae import RandomStreams
 from dae.random import _twister
@@ -134,6 +134,29 @@ def test_draws_with_an_odd_number_of_words_used(mode):
     for _ in range(3):
         assert_array_equal(draw(), expected.random_sample(400))
     assert_array_equal(unpack(u.rng.get_value()).random_sample(5), expected.random_sample(5))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("mode", MODES)
+def test_uniform_draws_of_24_bits(mode, dtype):
+    theano_rng = RandomStreams(42)
+    first = theano_rng.uniform((40, 25), dtype=dtype, bits=24)
+    second = theano_rng.uniform((3,), -0.1, 7.3, dtype=dtype, bits=24)
+    third = theano_rng.uniform((3,), [0.0, 1.0, 2.0], 5.0, dtype=dtype, bits=24)
+    outputs = [first, second, third]
+    draw = pytensor.function([], outputs, updates=theano_rng.updates(), mode=mode)
+    rngs = [stream(42, i) for i in range(3)]
+    for _ in range(20):
+        u = [short_uniform(rng, n).astype(float) for rng, n in zip(rngs, (1000, 3, 3), strict=True)]
+        low = np.array([0.0, 1.0, 2.0])
+        expected = u[0].reshape(40, 25), -0.1 + (7.3 - -0.1) * u[1], low + (5 - low) * u[2]
+        for value, numbers in zip(draw(), expected, strict=True):
+            assert_array_equal(value, numbers.astype(dtype))
+
+
+def test_other_numbers_of_bits_are_refused():
+    with pytest.raises(ValueError, match="bits is 32; expected 53 or 24"):
+        RandomStreams(1).uniform((3,), bits=32)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -268,11 +291,12 @@ def test_impossible_parameters_raise(mode):
             with pytest.raises(ValueError, match="scale < 0"):
                 RandomStreams(1).normal((3,), std=std, method=method).eval({std: value}, mode=mode)
     for bounds in [(-1e308, 1e308), (0.0, np.inf), (np.nan, 1.0)]:
-        with (
-            pytest.raises(OverflowError, match="Range exceeds valid bounds"),
-            np.errstate(all="ignore"),
-        ):
-            RandomStreams(1).uniform((3,), *bounds).eval(mode=mode)
+        for bits in [53, 24]:
+            with (
+                pytest.raises(OverflowError, match="Range exceeds valid bounds"),
+                np.errstate(all="ignore"),
+            ):
+                RandomStreams(1).uniform((3,), *bounds, bits=bits).eval(mode=mode)
 
 
 def test_nothing_is_differentiated_through_a_draw():
