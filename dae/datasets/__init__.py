@@ -2,5 +2,15 @@
 
 from dae.datasets._errors import DataError
 from dae.datasets._loading import MINI_MNIST, PARTS, Dataset, load_data, read_data, to_floatX
+from dae.datasets._rows import FileRows
 
-__all__ = ["MINI_MNIST", "PARTS", "DataError", "Dataset", "load_data", "read_data", "to_floatX"]
+__all__ = [
+    "MINI_MNIST",
+    "PARTS",
+    "DataError",
+    "Dataset",
+    "FileRows",
+    "load_data",
+    "read_data",
+    "to_floatX",
+]

@@ -12,6 +12,7 @@ from dae.datasets._idx import read_idx
 from dae.datasets._image_folder import read_image_folder
 from dae.datasets._npy import read_npy, read_npz
 from dae.datasets._pkl import read_pickle
+from dae.datasets._rows import FileRows, check_pixels
 
 PARTS = ("train", "valid", "test")
 
@@ -38,6 +39,7 @@ class Dataset(NamedTuple):
     train, valid, test : (ndarray, ndarray or None)
         The images ``x``, shape (n, n_visible), uint8 or float, C-contiguous, and their labels
         ``y``, shape (n,), int32, or None if there are none. Of `valid` and `test`, n may be 0.
+        Where `read_data` was `lazy`, the ``x`` of `train` may be `FileRows`.
     image_shape : (int, int)
         Height and width of an image in pixels; their product is n_visible.
     """
@@ -115,7 +117,7 @@ def to_floatX(x, dtype):
     return np.ascontiguousarray(x, dtype)
 
 
-def read_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=None):
+def read_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=None, *, lazy=False):
     """Read a data set as NumPy arrays.
 
     Parameters
@@ -152,6 +154,10 @@ def read_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=No
     progress : callable, optional
         Called as ``progress(name, done, size)`` while a file is downloaded, with the name of the
         file and two numbers of bytes; `done` starts again at 0 when another mirror is tried.
+    lazy : bool, default=False
+        Whether to leave the images of a ``.npy`` file in the file, as `FileRows`, which are read
+        and checked when they are used: `dae.fit` trains on more of them than the memory can
+        hold. Files that are gzipped, or in Fortran's order, are read as ever.
 
     Returns
     -------
@@ -169,7 +175,7 @@ def read_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=No
     else:
         path = Path(source)
     with as_data_error(path, (MemoryError, OSError)):
-        pairs = _read_pairs(path, image_shape)
+        pairs = _read_pairs(path, image_shape, lazy)
         train, valid, test = (
             _checked_pair(x, y, pairs[0], f"{path}, {part}")
             for part, (x, y) in zip(PARTS, pairs, strict=True)
@@ -181,7 +187,7 @@ def read_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=No
     return Dataset(train, valid, test, _image_shape(image_shape, pairs[0][0], path))
 
 
-def _read_pairs(path, image_shape):
+def _read_pairs(path, image_shape, lazy):
     """Return (x, y) of train, valid and test as they are in the file, None for what it lacks."""
     nothing = (None, None)
     if path.is_dir():
@@ -197,7 +203,7 @@ def _read_pairs(path, image_shape):
         raise DataError(f"{path}: no such file or folder; expected {SOURCES}")
     name = path.name.lower()
     if name.endswith(".npy"):
-        return (read_npy(path), None), nothing, nothing
+        return (read_npy(path, lazy), None), nothing, nothing
     if name.endswith(".npz"):
         return _named_pairs(read_npz(path), path)
     if name.endswith((".pkl", ".pickle", ".pkl.gz", ".pickle.gz")):
@@ -236,19 +242,18 @@ def _checked_pair(x, y, train, name):
     """Return (x, y) as a `Dataset` has them; None becomes an array of 0 rows like that of train."""
     train_x, train_y = train
     if x is None:
-        x, y = train_x[:0], None if train_y is None else train_y[:0]
+        x, y = np.asarray(train_x[:0]), None if train_y is None else train_y[:0]
     if x.ndim == 1 or x.shape[1:] != train_x.shape[1:]:
         raise DataError(
             f"{name}: images in an array of shape {x.shape}; expected (images, pixels) or "
             "(images, height, width), with images of the same size in every part"
         )
-    if x.dtype != np.uint8:
-        with np.errstate(invalid="ignore"):
-            in_range = x.min(initial=0) >= 0 and x.max(initial=0) <= 1  # false for NaN too
-        if x.dtype.kind != "f" or not in_range:
-            raise DataError(f"{name}: images must be bytes (uint8), or floats in [0, 1]")
     x = x.reshape(len(x), math.prod(x.shape[1:]))
-    x = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
+    if isinstance(x, FileRows):
+        check_pixels(np.empty(0, x.dtype), name)  # the values when they are read
+    else:
+        check_pixels(x, name)
+        x = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
     if y is not None:
         if y.dtype.kind == "f" or y.min(initial=0) < 0 or y.max(initial=0) >= 2**31:
             raise DataError(f"{name}: labels must be integers, 0 and up")
