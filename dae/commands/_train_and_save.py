@@ -32,12 +32,21 @@ def train_and_save(options, session):
         The console.
     """
     with Run(options.resume or options.output_dir, options.checkpoint_every) as run:
-        config, train_x, shown = prepare(run, options, session)
+        config, dataset = prepare(run, options, session)
+        train_x = to_floatX(dataset.train[0], config.floatX)
+        validation = dataset.valid[0] if len(dataset.valid[0]) else None
         with contextlib.ExitStack() as exit_stack:
             report = Report(session, exit_stack, options.report_every)
             try:
-                model, history = fit(config, train_x, run=run, callbacks=[report])
+                model, history = fit(
+                    config, train_x, validation=validation, run=run, callbacks=[report]
+                )
             except ConfigError as error:
+                if error.name == "patience":
+                    raise DataError(
+                        f"--patience is {config.patience}, but {config.data} has no validation "
+                        "images to judge by; expected data that has such, or no --patience"
+                    ) from error
                 raise DataError(
                     f"--batch-size is {config.batch_size}, but {config.data} has {len(train_x)} "
                     f"training images; expected {len(train_x)} at the most"
@@ -46,7 +55,8 @@ def train_and_save(options, session):
         if session.stopped:
             place = f"at epoch {len(history)}, minibatch {len(run.costs)}"
             raise StoppedError(session.stopped.status, f"{session.stopped} {place}")
-        save_pictures(run, model, shown)
+        shown = dataset.test[0] if len(dataset.test[0]) else dataset.train[0]
+        save_pictures(run, model, to_floatX(shown[:100], config.floatX))
         session.say(f"time: {seconds:.0f}s")
         session.say(f"results: {run.directory}")
 
@@ -66,10 +76,7 @@ def prepare(run, options, session):
     Returns
     -------
     config : Config
-    train_x : numpy.ndarray, shape (n_train, n_visible)
-        The training images as floatX.
-    shown : numpy.ndarray, shape (up to 100, n_visible)
-        Images to show reconstructions of: not trained on, if there are such.
+    dataset : Dataset
     """
     settings = {field.name for field in fields(Config)}
     given = {name: value for name, value in vars(options).items() if name in settings}
@@ -90,10 +97,7 @@ def prepare(run, options, session):
 
     with session.bar(unit="B", unit_scale=True, delay=0.1, leave=False) as progress:
         dataset = read_data(config.data, config.image_shape, options.cache_dir, progress)
-    train_x = to_floatX(dataset.train[0], config.floatX)
-    shown = dataset.test[0] if len(dataset.test[0]) else dataset.train[0]
-    config = replace(config, image_shape=dataset.image_shape)
-    return config, train_x, to_floatX(shown[:100], config.floatX)
+    return replace(config, image_shape=dataset.image_shape), dataset
 
 
 class Report(Callback):
@@ -129,7 +133,7 @@ class Report(Callback):
         if config.corruption_level:
             save_noise(training.run)
         height, width = config.image_shape
-        n_train = len(training.train_set_x.get_value(borrow=True))
+        n_train = len(training.train_set[0].get_value(borrow=True))
         say(
             f"{type(model).__name__} with {model.n_visible} visible and {config.n_hidden} hidden "
             f"units, corruption level {config.corruption_level:g}, learning rate "

@@ -66,7 +66,21 @@ def make_parser():
     add_setting(model, "learning_rate", "step size", number(float, *VALID["learning_rate"]), "ETA")
     add_setting(model, "training_epochs", "passes over the data", positive_int, "N")
     add_setting(model, "batch_size", "images in a minibatch", positive_int, "N")
-    add_setting(model, "seed", "decides weights and noise", number(int, *VALID["seed"]), "N")
+    model.add_argument(
+        "--shuffle",
+        help="go through the images in a new order in each epoch (default: as they come)",
+        action="store_true",
+        default=argparse.SUPPRESS,
+    )
+    model.add_argument(
+        "--patience",
+        help="stop when this many epochs have not improved the cost of the validation images; "
+        "the best model is kept as well (default: train all epochs)",
+        type=positive_int,
+        metavar="N",
+        default=argparse.SUPPRESS,
+    )
+    add_setting(model, "seed", "decides weights, noise and order", number(int, *VALID["seed"]), "N")
     model.add_argument(
         "--floatX",
         help=f"arithmetic (default: {Config.floatX})",

@@ -169,6 +169,16 @@ class Autoencoder:
         }
         return cost, updates | self.theano_rng.updates(cost)
 
+    def get_validation_loss(self):
+        """Return the cost of a minibatch without noise.
+
+        Returns
+        -------
+        scalar
+            As `get_cost_updates` returns it, for the input itself.
+        """
+        return pt.mean(cross_entropy(self.x, self.feedforward()))
+
     def feedforward(self):
         """Return the reconstruction of the input, without corruption."""
         return self.get_reconstructed_input(self.get_hidden_values(self.x))

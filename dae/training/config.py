@@ -40,6 +40,8 @@ def _is_shape(value):
     return is_pair and all(_is_whole(side, 1, 2**31) for side in value)
 
 
+YES_OR_NO = ("true or false", lambda value: isinstance(value, bool))
+
 POSITIVE = ("a whole number above 0", lambda value: _is_whole(value, 1, 2**31 - 1))
 
 VALID = {
@@ -49,6 +51,11 @@ VALID = {
     "corruption_level": (
         "a number from 0 to 1",
         lambda value: _is_number(value) and 0 <= value <= 1,
+    ),
+    "shuffle": YES_OR_NO,
+    "patience": (
+        "a whole number of epochs above 0",
+        lambda value: value is None or _is_whole(value, 1, 2**31 - 1),
     ),
     "n_hidden": POSITIVE,
     "learning_rate": (
@@ -88,8 +95,12 @@ class Config:
         Number of passes over the data, those of a run that is resumed included.
     batch_size : int, default=20
         Number of rows in a minibatch.
+    shuffle : bool, default=False
+        Whether to go through the data in a new order in each epoch.
+    patience : int, optional
+        The number of epochs after which to stop a training whose validation loss no longer falls.
     seed : int, default=123
-        Decides the initial weights and the noise; in [0, 2**32).
+        Decides the initial weights, the noise and the order; in [0, 2**32).
     floatX : {'float64', 'float32'}, default='float64'
         The arithmetic.
 
@@ -116,6 +127,8 @@ class Config:
     learning_rate: float = 0.1
     training_epochs: int = 200
     batch_size: int = 20
+    shuffle: bool = False
+    patience: int | None = None
     seed: int = 123
     floatX: str = "float64"  # noqa: N815
 

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 from dataclasses import asdict, replace
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +16,10 @@ from dae.models import Autoencoder, DenoisingAutoencoder
 from dae.random import RandomStreams
 from dae.training._state import State
 from dae.training.config import ConfigError
+from dae.training.early_stopping import BestModel, EarlyStopping
 from dae.training.epochs import train_epochs
 from dae.training.run_directory import RunError
-from dae.training.step import compile_step
+from dae.training.step import compile_step, compile_validation
 
 
 class Fitted(NamedTuple):
@@ -44,14 +46,16 @@ class Training:
         The settings.
     model : object
         What is trained: see `fit`.
-    train_set_x : shared variable, shape (n_train, n_visible)
-        The training data.
+    train_set : (shared variable, shared variable or None)
+        The training data: ``x``, shape (n_train, n_visible), and their labels ``y``.
+    valid_set : (shared variable, shared variable or None) or None
+        The validation data.
     run : Run or None
         The directory that it is kept in.
 
     Attributes
     ----------
-    config, model, train_set_x, run
+    config, model, train_set, valid_set, run
         As above.
     n_train_batches : int
         Number of minibatches in an epoch.
@@ -62,20 +66,41 @@ class Training:
     costs : list of float
         The costs of the minibatches that are done of the epoch after.
     is_stopped : bool
-        Whether `stop` was called.
+        Whether `stop` or `finish` was called.
+    is_finished : bool
+        Whether nothing is left to do: all epochs are done, or `finish` was called.
     """
 
-    def __init__(self, config, model, train_set_x, run):
+    def __init__(self, config, model, train_set, valid_set, run):
         self.config = config
         self.model = model
-        self.train_set_x = train_set_x
+        self.train_set = train_set
+        self.valid_set = valid_set
         self.run = run
-        self.n_train_batches = len(train_set_x.get_value(borrow=True)) // config.batch_size
+        self.n_train_batches = self._n_train // config.batch_size
         self.train_da = None
         self.history = [] if run is None else run.history
         self.costs = [] if run is None else run.costs
         self.is_stopped = False
+        self._is_finished = False
         self._state = None
+        self._order = None
+        self._validation = None
+        self._validation_loss = None
+
+    @property
+    def _n_train(self):
+        return len(self.train_set[0].get_value(borrow=True))
+
+    @property
+    def is_finished(self):
+        """Whether nothing is left to do."""
+        return self._is_finished or len(self.history) == self.config.training_epochs
+
+    @property
+    def n_iterations(self):
+        """The number of minibatches that are done, over all epochs."""
+        return len(self.history) * self.n_train_batches + len(self.costs)
 
     def stop(self):
         """Stop the training after the present minibatch.
@@ -85,13 +110,96 @@ class Training:
         """
         self.is_stopped = True
 
+    def finish(self):
+        """Stop the training as `stop` does, but for good: `fit` also saves the model."""
+        self.is_stopped = self._is_finished = True
+
     def save_checkpoint(self):
         """Save a checkpoint now, if there is a directory."""
         if self.run is not None:
             self.run.save_checkpoint(self._state.get())
 
+    def validation_loss(self):
+        """Return the loss of the model, as it is now, on the validation data.
 
-def fit(config, data, *, model=None, run=None, callbacks=()):
+        Returns
+        -------
+        float
+            The mean over the rows; it is computed when it is first asked for after a minibatch.
+
+        Raises
+        ------
+        ValueError
+            If there are no validation data.
+        """
+        if self.valid_set is None:
+            raise ValueError("there are no validation data; give fit some: validation=(x, y)")
+        if self._validation is None:
+            self._validation = compile_validation(self.model, self.valid_set)
+        if self._validation_loss is None:
+            self._validation_loss = self._validation()
+        return self._validation_loss
+
+    def _compile(self, callbacks):
+        """Compile the step, and bring the model where the run had got to."""
+        model, config, run = self.model, self.config, self.run
+        names = inspect.signature(model.get_cost_updates).parameters
+        settings = {name: value for name, value in asdict(config).items() if name in names}
+        if config.shuffle:
+            self._order = pytensor.shared(np.arange(self._n_train), name="order")
+        self.train_da, updated = compile_step(
+            model, self.train_set, config.batch_size, settings, self._order
+        )
+        self._state = State(model, updated, callbacks)
+        if run is not None and run.state:
+            try:
+                self._state.set(run.state)
+            except ValueError as error:
+                raise RunError(f"cannot go on with {run.newest}: {error}") from error
+        else:  # the weights of a model that was given do not follow from the seed
+            self.save_checkpoint()
+
+    def _train(self, callbacks):
+        """Train the epochs that are left, or until the training is stopped."""
+
+        def on_minibatch():
+            self._validation_loss = None  # that of the weights before
+            for callback in callbacks:
+                callback.on_minibatch(self)
+            return self.is_stopped
+
+        epochs = train_epochs(
+            self.train_da,
+            self.n_train_batches,
+            self.config.training_epochs,
+            first_epoch=len(self.history),
+            costs=self.costs,
+            on_minibatch=on_minibatch,
+        )
+        while not self.is_stopped:
+            self._shuffle()
+            epoch = next(epochs, None)
+            if epoch is None:
+                break
+            if self.valid_set is not None:
+                epoch = epoch._replace(validation_loss=self.validation_loss())
+            if self.run is None:
+                self.history.append(epoch)
+            else:
+                self.run.save_epoch(epoch)
+            for callback in callbacks:
+                callback.on_epoch(self, epoch)
+        self.save_checkpoint()
+
+    def _shuffle(self):
+        """Set the order of the epoch that is about to begin or to go on."""
+        if self._order is not None:
+            # The epoch decides, so that no state has to be kept to go on later.
+            rng = RandomState([self.config.seed, len(self.history)])
+            self._order.set_value(rng.permutation(self._n_train))
+
+
+def fit(config, data, *, validation=None, model=None, run=None, callbacks=()):
     """Train a model.
 
     Nothing is printed, and without `run` nothing is written. With it a training that ends before
@@ -102,24 +210,31 @@ def fit(config, data, *, model=None, run=None, callbacks=()):
     ----------
     config : Config
         The settings.
-    data : array_like or shared variable, shape (n_train, n_visible)
-        The training data: bytes, which are divided by 256, or floats. A shared variable, such as
-        `load_data` returns, is taken as it is.
+    data : array_like or shared variable, shape (n_train, n_visible), or pair of it and labels
+        The training data: bytes, which are divided by 256, or floats; a model with labels needs
+        the pair ``(x, y)``, with ``y`` of shape (n_train,), int32. Shared variables, such as
+        `load_data` returns, are taken as they are.
+    validation : like `data`, optional
+        Validation data. With them every epoch gets the loss of the model on them: see
+        `get_validation_loss` below.
     model : object, optional
         What to train: any object that has
 
         - `params`, a list of shared variables;
-        - `x`, the symbolic minibatch, of dtype `floatX`;
+        - `x`, the symbolic minibatch, of dtype `floatX`, and `y`, a vector of int32, if it learns
+          from labels;
         - `get_cost_updates`, which returns the cost, a scalar, and the updates of a step. It is
-          passed those settings of `config` that it has parameters of the same names for.
+          passed those settings of `config` that it has parameters of the same names for;
+        - `get_validation_loss`, if there are validation data: it returns a scalar, the mean loss of
+          the minibatch.
 
         Its noise, if any, comes from `theano_rng`, a `RandomStreams`. What is saved and resumed
         is `params`, whatever else the updates change, and the state of `theano_rng`. By default
         it is the worksheet's autoencoder: see `build_model`.
     run : Run, optional
         The directory to keep the training in: a new one, or one that was reopened. When all of
-        the `training_epochs` are done it gets ``model.npz``; a training that a callback stopped
-        for good gets it from ``run.save_model(model)``.
+        the `training_epochs` are done, or a callback finishes the training, it gets ``model.npz``,
+        and with a `patience` the best of the models as ``best_model.npz``.
     callbacks : sequence of Callback, default=()
         Called in this order.
 
@@ -131,9 +246,10 @@ def fit(config, data, *, model=None, run=None, callbacks=()):
     Raises
     ------
     ConfigError
-        If `batch_size` is larger than the data.
+        If `batch_size` is larger than the data, or there is a `patience` without validation data.
     ValueError
-        If the data are no matrix, or not of the dtype that the model expects.
+        If the data are no matrix, or not of the dtype that the model expects, or their labels are
+        missing.
     RunError
         If the directory cannot be used, or holds a training of other settings, data or models.
     TypeError
@@ -162,87 +278,87 @@ def fit(config, data, *, model=None, run=None, callbacks=()):
     (784, 20)
     """
     with pytensor.config.change_flags(floatX=config.floatX):
-        if isinstance(data, SharedVariable):
-            train_set_x = data
-        else:
-            train_set_x = pytensor.shared(to_floatX(np.asarray(data), config.floatX), borrow=True)
-        train_x = train_set_x.get_value(borrow=True)
-        if train_x.ndim != 2:
-            raise ValueError(f"data has the shape {train_x.shape}; expected (n_train, n_visible)")
-        if config.batch_size > len(train_x):
+        train_set = _shared_pair(data, "data", config.floatX)
+        n_train, n_visible = train_set[0].get_value(borrow=True).shape
+        if config.batch_size > n_train:
             raise ConfigError(
-                "batch_size", config.batch_size, f"at most {len(train_x)}, the rows of the data"
+                "batch_size", config.batch_size, f"at most {n_train}, the rows of the data"
             )
-        if run is not None:
-            digest = hashlib.sha256(np.ascontiguousarray(train_x)).hexdigest()
-            config = replace(config, data_sha256=digest)
-            run.check_config(config)
+        if config.patience is not None and validation is None:
+            raise ConfigError(
+                "patience", config.patience, "None, since no validation data are given"
+            )
         if model is None:
-            model = build_model(config, train_x.shape[1])
-        if model.x.dtype != train_x.dtype:
-            raise ValueError(
-                f"data is {train_x.dtype}, floatX {config.floatX}, and the model's x "
-                f"{model.x.dtype}; expected the same"
-            )
-        training = Training(config, model, train_set_x, run)
+            model = build_model(config, n_visible)
+        train_set = _checked_pair(train_set, "data", model, config)
+        valid_set = None
+        if validation is not None:
+            valid_set = _shared_pair(validation, "validation", config.floatX)
+            valid_set = _checked_pair(valid_set, "validation", model, config)
         if run is not None:
+            config = replace(config, data_sha256=_sha256(train_set))
+            run.check_config(config)
+        training = Training(config, model, train_set, valid_set, run)
+        if config.patience is not None:
+            patience = config.patience * training.n_train_batches
+            rule = EarlyStopping(training.n_train_batches, patience, None, improvement_threshold=1)
+            callbacks = [BestModel(rule), *callbacks]
+        if run is not None:
+            if valid_set is not None:
+                run.columns["validation_loss"] = attrgetter("validation_loss")
             run.begin(config)
             callbacks = [run, *callbacks]
         for callback in callbacks:
             callback.on_begin(training)
-        _compile(training)
+        training._compile(callbacks)
         for callback in callbacks:
             callback.on_compiled(training)
-        _train(training, callbacks)
-        if run is not None and len(training.history) == config.training_epochs:
+        training._train(callbacks)
+        if run is not None and training.is_finished:
             run.save_model(model)
+        for callback in callbacks:
+            callback.on_end(training)
     return Fitted(model, training.history)
 
 
-def _compile(training):
-    """Compile the step, and bring the model where the run had got to."""
-    model, config, run = training.model, training.config, training.run
-    names = inspect.signature(model.get_cost_updates).parameters
-    settings = {name: value for name, value in asdict(config).items() if name in names}
-    training.train_da, updated = compile_step(
-        model, training.train_set_x, config.batch_size, settings
-    )
-    training._state = State(model, updated)
-    if run is not None and run.state:
-        try:
-            training._state.set(run.state)
-        except ValueError as error:
-            raise RunError(f"cannot go on with {run.newest}: {error}") from error
-    else:  # the weights of a model that was given do not follow from the seed
-        training.save_checkpoint()
+def _shared_pair(data, name, floatX):
+    """Return data as shared variables: x, and the labels y or None."""
+    x, y = data if isinstance(data, tuple) else (data, None)
+    if not isinstance(x, SharedVariable):
+        x = pytensor.shared(to_floatX(np.asarray(x), floatX), borrow=True)
+    if y is not None and not isinstance(y, SharedVariable):
+        y = pytensor.shared(np.ascontiguousarray(y, np.int32), borrow=True)
+    shape = x.get_value(borrow=True).shape
+    if len(shape) != 2 or shape[0] == 0:
+        raise ValueError(f"{name} has the shape {shape}; expected (n_train, n_visible)")
+    return x, y
 
 
-def _train(training, callbacks):
-    """Train the epochs that are left, or until the training is stopped."""
+def _checked_pair(pair, name, model, config):
+    """Return what of the data the model learns from; raise ValueError if it cannot."""
+    x, y = pair
+    if model.x.dtype != x.dtype:
+        raise ValueError(
+            f"{name} is {x.dtype}, floatX {config.floatX}, and the model's x {model.x.dtype}; "
+            "expected the same"
+        )
+    if not hasattr(model, "y"):
+        return x, None
+    if y is None:
+        raise ValueError(f"{name} has no labels, and the model learns from them; expected (x, y)")
+    n_rows, n_labels = (len(variable.get_value(borrow=True)) for variable in pair)
+    if n_rows != n_labels:
+        raise ValueError(f"{name} has {n_rows} rows and {n_labels} labels; expected as many")
+    return pair
 
-    def on_minibatch():
-        for callback in callbacks:
-            callback.on_minibatch(training)
-        return training.is_stopped
 
-    epochs = train_epochs(
-        training.train_da,
-        training.n_train_batches,
-        training.config.training_epochs,
-        first_epoch=len(training.history),
-        costs=training.costs,
-        on_minibatch=on_minibatch,
-    )
-    for epoch in epochs:
-        if training.run is None:
-            training.history.append(epoch)
-        else:
-            training.run.save_epoch(epoch)
-        for callback in callbacks:
-            callback.on_epoch(training, epoch)
-        if training.is_stopped:
-            break
-    training.save_checkpoint()
+def _sha256(pair):
+    """Return the checksum of data."""
+    digest = hashlib.sha256()
+    for variable in pair:
+        if variable is not None:
+            digest.update(np.ascontiguousarray(variable.get_value(borrow=True)))
+    return digest.hexdigest()
 
 
 def build_model(config, n_visible):

@@ -70,6 +70,9 @@ class Run(Callback):
         The costs of the minibatches that are done of the epoch after.
     state : dict
         What the training was taken up with: see `Checkpoint`.
+    columns : dict
+        Further columns of costs.csv: from their names to functions, which return the value of an
+        `Epoch`, a number or None. `fit` adds ``validation_loss``, if there are validation data.
 
     Raises
     ------
@@ -107,6 +110,7 @@ class Run(Callback):
         self.previous = self.directory / "checkpoint.previous.npz"
         self.checkpoint_every = checkpoint_every
         self.config, self.history, self.costs, self.state = None, [], [], {}
+        self.columns = {}
         self._has_begun = False
         self._costs_stamp = None
         self._saved_at = None
@@ -209,8 +213,9 @@ class Run(Callback):
         differences = [
             f"{name} is {value}, was {getattr(self.config, name)}"
             for name, value in asdict(config).items()
-            if getattr(self.config, name) not in (value, None)
+            if getattr(self.config, name) != value
             and name not in ("data", "training_epochs")
+            and not (name in ("image_shape", "data_sha256") and getattr(self.config, name) is None)
         ]
         n_begun = len(self.history) + bool(self.costs)
         if config.training_epochs < n_begun:
@@ -264,10 +269,17 @@ class Run(Callback):
 
     def _write_costs(self):
         """Write costs.csv anew, from the history."""
-        rows = [_csv_row(epoch) for epoch in self.history]
+        header = ",".join(["epoch,cost,seconds", *self.columns])
+        rows = [self._csv_row(epoch) for epoch in self.history]
         with self.written("costs.csv") as path:
-            path.write_bytes("".join(["epoch,cost,seconds\n", *rows]).encode("ascii"))
+            path.write_bytes("".join([f"{header}\n", *rows]).encode("ascii"))
             self._costs_stamp = _stamp(path)
+
+    def _csv_row(self, epoch):
+        """Return a row of costs.csv; costs have all their digits."""
+        values = [value(epoch) for value in self.columns.values()]
+        texts = ["" if value is None else repr(value) for value in values]
+        return ",".join([f"{epoch.epoch},{epoch.cost!r},{epoch.seconds:.6f}", *texts]) + "\n"
 
     def save_epoch(self, epoch):
         """Add an epoch to the history and to costs.csv.
@@ -284,7 +296,7 @@ class Run(Callback):
             if _stamp(file.fileno()) != self._costs_stamp:  # somebody has removed or changed it
                 self._write_costs()
                 return
-            file.write(_csv_row(epoch).encode("ascii"))
+            file.write(self._csv_row(epoch).encode("ascii"))
             file.flush()
             self._costs_stamp = _stamp(file.fileno())
 
@@ -306,7 +318,7 @@ class Run(Callback):
                 f"the weights are not finite at epoch {len(self.history)}, minibatch "
                 f"{len(self.costs)}; try a smaller learning rate"
             )
-        history = [(epoch.cost, epoch.seconds) for epoch in self.history]
+        history = [epoch[1:] for epoch in self.history]
         content = to_bytes(Checkpoint(asdict(self.config), history, self.costs, state))
         with atomic_write(self.newest, self.previous, exclusive=True) as path:
             path.write_bytes(content)
@@ -314,16 +326,18 @@ class Run(Callback):
             self._write_costs()
         self._saved_at = time.monotonic()
 
-    def save_model(self, model):
-        """Write model.npz: the parameters, under the names that they have in a checkpoint.
+    def save_model(self, model, name="model.npz"):
+        """Write a model: the parameters, under the names that they have in a checkpoint.
 
         Parameters
         ----------
         model : object
             It has `params`, such as W, b and b_prime.
+        name : str, default="model.npz"
+            The file.
         """
         arrays = {name: param.get_value(borrow=True) for name, param in named(model.params).items()}
-        with self.written("model.npz") as path:
+        with self.written(name) as path:
             np.savez(path, **arrays)
 
     def on_minibatch(self, training):
@@ -364,11 +378,6 @@ class Run(Callback):
             It yields the path to write to.
         """
         return atomic_write(self.directory / name, exclusive=True)
-
-
-def _csv_row(epoch):
-    """Return a row of costs.csv; the cost has all its digits."""
-    return f"{epoch.epoch},{epoch.cost!r},{epoch.seconds:.6f}\n"
 
 
 def _read_checkpoint(path):

@@ -8,6 +8,9 @@ from pytensor.graph.traversal import explicit_graph_inputs
 
 import dae.compiler  # noqa: F401 (the step of any model is to be fast)
 
+VALIDATION_ROWS = 500
+"""How many rows are judged at once: enough to be fast, few enough for the cache."""
+
 
 def compile_train_da(model, train_set_x, *, batch_size, **settings):
     """Compile `train_da(index)`: one step on one minibatch, which returns its cost.
@@ -44,23 +47,25 @@ def compile_train_da(model, train_set_x, *, batch_size, **settings):
     >>> bool(train_da(0) > train_da(0))
     True
     """
-    train_da, _ = compile_step(model, train_set_x, batch_size, settings)
+    train_da, _ = compile_step(model, (train_set_x, None), batch_size, settings)
     return train_da
 
 
-def compile_step(model, train_set_x, batch_size, settings):
+def compile_step(model, train_set, batch_size, settings, order=None):
     """Compile as `compile_train_da` does, and return what a step updates as well.
 
     Parameters
     ----------
     model : object
         As for `compile_train_da`.
-    train_set_x : shared variable, shape (n_train, ...)
-        The training data.
+    train_set : (shared variable, shared variable or None)
+        The training data: ``x``, and the labels ``y`` of a model that has `y`.
     batch_size : int
         Number of rows in a minibatch.
     settings : dict
         From the names of parameters of ``model.get_cost_updates`` to their values.
+    order : shared int64 vector, shape (n_train,), optional
+        The order in which to go through the rows; by default that of the data.
 
     Returns
     -------
@@ -81,7 +86,7 @@ def compile_step(model, train_set_x, batch_size, settings):
         [index, *arguments],
         cost,
         updates=updates,
-        givens={model.x: train_set_x[index * batch_size : (index + 1) * batch_size]},
+        givens=_minibatch(model, train_set, index * batch_size, (index + 1) * batch_size, order),
         name="train_da",
     )
     # Numba compiles on the first call. So make one, and take back what it did.
@@ -90,3 +95,44 @@ def compile_step(model, train_set_x, batch_size, settings):
     for shared, value in before.items():
         shared.set_value(value, borrow=True)
     return train_da, list(updates)
+
+
+def compile_validation(model, valid_set):
+    """Compile the loss of a model on validation data.
+
+    Parameters
+    ----------
+    model : object
+        It has `x`, for data with labels `y`, and `get_validation_loss`, which returns the mean loss
+        of a minibatch.
+    valid_set : (shared variable, shared variable or None)
+        The data ``x`` and their labels ``y``.
+
+    Returns
+    -------
+    callable
+        Without arguments; it returns the mean loss over all rows.
+    """
+    start, stop = pt.lscalars("start", "stop")
+    loss = pytensor.function(
+        [start, stop],
+        model.get_validation_loss(),
+        givens=_minibatch(model, valid_set, start, stop),
+        name="validation_loss",
+    )
+    n_rows = valid_set[0].get_value(borrow=True).shape[0]
+    starts = range(0, n_rows, VALIDATION_ROWS)
+
+    def validation_loss():
+        stops = [min(start + VALIDATION_ROWS, n_rows) for start in starts]
+        losses = [float(loss(start, stop)) for start, stop in zip(starts, stops, strict=True)]
+        return float(np.average(losses, weights=np.subtract(stops, starts)))
+
+    return validation_loss
+
+
+def _minibatch(model, data, start, stop, order=None):
+    """Return the substitutions that give a model rows of data."""
+    rows = slice(start, stop) if order is None else order[start:stop]
+    x, y = data
+    return {model.x: x[rows]} if y is None else {model.x: x[rows], model.y: y[rows]}

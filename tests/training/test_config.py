@@ -21,6 +21,8 @@ def test_the_defaults_are_the_worksheets():
         "learning_rate": 0.1,
         "training_epochs": 200,
         "batch_size": 20,
+        "shuffle": False,
+        "patience": None,
         "seed": 123,
         "floatX": "float64",
     }

@@ -31,7 +31,7 @@ STATE = {
     "b_prime": np.ones(3),
     "streams": RandomState(2).randint(2**32, size=(2, 628), dtype=np.uint32),
 }
-CHECKPOINT = Checkpoint({"seed": 1}, [[0.1, 2.0], [1 / 3, 2.5]], [7.25], STATE)
+CHECKPOINT = Checkpoint({"seed": 1}, [(0.1, 2.0, None), (1 / 3, 2.5, 0.25)], [7.25], STATE)
 
 
 def assert_same(found, expected):
@@ -60,7 +60,7 @@ configs = st.dictionaries(st.text(), st.none() | st.text() | st.integers() | flo
 
 @given(
     configs,
-    st.lists(st.tuples(floats, floats).map(list)),
+    st.lists(st.tuples(floats, floats, st.none() | floats)),
     st.lists(floats),
     states | st.just({}),
 )
@@ -74,9 +74,9 @@ def test_a_checkpoint_is_an_npz_without_pickles_that_ends_with_its_checksum(tmp_
     content = to_bytes(CHECKPOINT)
     assert content[-64:].decode() == hashlib.sha256(content[:-64]).hexdigest()
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        assert archive["format_version"] == 1
+        assert archive["format_version"] == 2
         assert json.loads(str(archive["config"])) == {"seed": 1}
-        assert archive["history"].tolist() == [[0.1, 2.0], [1 / 3, 2.5]]
+        assert_array_equal(archive["history"], [[0.1, 2.0, np.nan], [1 / 3, 2.5, 0.25]])
         assert archive["costs"].tolist() == [7.25]
         for name, array in STATE.items():
             assert_array_equal(archive[name], array)
@@ -107,10 +107,10 @@ def test_what_is_no_checkpoint_is_refused(content):
 
 
 def test_a_checkpoint_of_a_later_format_is_refused(monkeypatch):
-    monkeypatch.setattr(_checkpoints, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(_checkpoints, "FORMAT_VERSION", 3)
     content = to_bytes(CHECKPOINT)
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="a checkpoint of format 2; this dae reads 1"):
+    with pytest.raises(ValueError, match="a checkpoint of format 3; this dae reads those up to 2"):
         from_bytes(content)
 
 
