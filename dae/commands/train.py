@@ -80,6 +80,14 @@ def make_parser():
         metavar="N",
         default=argparse.SUPPRESS,
     )
+    model.add_argument(
+        "--validate-every",
+        help="epochs between looks at the validation images (default: so many that they take about "
+        "a fiftieth of the time; 1 with --patience)",
+        type=positive_int,
+        metavar="N",
+        default=argparse.SUPPRESS,
+    )
     add_setting(model, "seed", "decides weights, noise and order", number(int, *VALID["seed"]), "N")
     model.add_argument(
         "--floatX",

@@ -44,6 +44,11 @@ YES_OR_NO = ("true or false", lambda value: isinstance(value, bool))
 
 POSITIVE = ("a whole number above 0", lambda value: _is_whole(value, 1, 2**31 - 1))
 
+EPOCHS_OR_NONE = (
+    "a whole number of epochs above 0",
+    lambda value: value is None or _is_whole(value, 1, 2**31 - 1),
+)
+
 VALID = {
     "data": ("a name or a path", lambda value: isinstance(value, str)),
     "image_shape": ("a height and a width", lambda value: value is None or _is_shape(value)),
@@ -53,10 +58,8 @@ VALID = {
         lambda value: _is_number(value) and 0 <= value <= 1,
     ),
     "shuffle": YES_OR_NO,
-    "patience": (
-        "a whole number of epochs above 0",
-        lambda value: value is None or _is_whole(value, 1, 2**31 - 1),
-    ),
+    "patience": EPOCHS_OR_NONE,
+    "validate_every": EPOCHS_OR_NONE,
     "n_hidden": POSITIVE,
     "learning_rate": (
         "a number above 0, at most 1e38",
@@ -99,6 +102,9 @@ class Config:
         Whether to go through the data in a new order in each epoch.
     patience : int, optional
         The number of epochs after which to stop a training whose validation loss no longer falls.
+    validate_every : int, optional
+        The number of epochs between validations; by default so many that they take about a
+        fiftieth of the time. The last epoch is always validated, and with a `patience` every one.
     seed : int, default=123
         Decides the initial weights, the noise and the order; in [0, 2**32).
     floatX : {'float64', 'float32'}, default='float64'
@@ -129,6 +135,7 @@ class Config:
     batch_size: int = 20
     shuffle: bool = False
     patience: int | None = None
+    validate_every: int | None = None
     seed: int = 123
     floatX: str = "float64"  # noqa: N815
 

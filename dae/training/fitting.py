@@ -21,6 +21,9 @@ from dae.training.epochs import train_epochs
 from dae.training.run_directory import RunError
 from dae.training.step import compile_step, compile_validation
 
+VALIDATION_SHARE = 0.02
+"""How much of the time validations may take, where `Config.validate_every` does not say."""
+
 
 class Fitted(NamedTuple):
     """What `fit` returns.
@@ -181,7 +184,7 @@ class Training:
             epoch = next(epochs, None)
             if epoch is None:
                 break
-            if self.valid_set is not None:
+            if self._is_validation_due(epoch):
                 epoch = epoch._replace(validation_loss=self.validation_loss())
             if self.run is None:
                 self.history.append(epoch)
@@ -190,6 +193,23 @@ class Training:
             for callback in callbacks:
                 callback.on_epoch(self, epoch)
         self.save_checkpoint()
+
+    def _is_validation_due(self, epoch):
+        """Return whether to validate after an epoch: if it is done already, it costs nothing."""
+        if self.valid_set is None:
+            return False
+        is_last = self._is_finished or epoch.epoch + 1 == self.config.training_epochs
+        is_done = self._validation_loss is not None
+        return is_done or is_last or (epoch.epoch + 1) % self._validate_every == 0
+
+    @property
+    def _validate_every(self):
+        """The number of epochs between validations."""
+        if self.config.validate_every is not None:
+            return self.config.validate_every
+        # A validation is about half of the work of a step, for each row: no gradients, no updates.
+        share = len(self.valid_set[0].get_value(borrow=True)) / (2 * self._n_train)
+        return max(1, round(share / VALIDATION_SHARE))
 
     def _shuffle(self):
         """Set the order of the epoch that is about to begin or to go on."""
@@ -215,8 +235,8 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=()):
         the pair ``(x, y)``, with ``y`` of shape (n_train,), int32. Shared variables, such as
         `load_data` returns, are taken as they are.
     validation : like `data`, optional
-        Validation data. With them every epoch gets the loss of the model on them: see
-        `get_validation_loss` below.
+        Validation data. With them epochs get the loss of the model on them, as often as
+        ``config.validate_every`` says: see `get_validation_loss` below.
     model : object, optional
         What to train: any object that has
 

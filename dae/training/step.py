@@ -1,5 +1,7 @@
 """Compile one step of a training."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
@@ -121,12 +123,11 @@ def compile_validation(model, valid_set):
         name="validation_loss",
     )
     n_rows = valid_set[0].get_value(borrow=True).shape[0]
-    starts = range(0, n_rows, VALIDATION_ROWS)
+    bounds = [*range(0, n_rows, VALIDATION_ROWS), n_rows]
 
     def validation_loss():
-        stops = [min(start + VALIDATION_ROWS, n_rows) for start in starts]
-        losses = [float(loss(start, stop)) for start, stop in zip(starts, stops, strict=True)]
-        return float(np.average(losses, weights=np.subtract(stops, starts)))
+        losses = [float(loss(*rows)) for rows in pairwise(bounds)]
+        return float(np.average(losses, weights=np.diff(bounds)))
 
     return validation_loss
 

@@ -23,6 +23,7 @@ def test_the_defaults_are_the_worksheets():
         "batch_size": 20,
         "shuffle": False,
         "patience": None,
+        "validate_every": None,
         "seed": 123,
         "floatX": "float64",
     }

@@ -62,12 +62,25 @@ class Classifier:
 def test_the_loss_is_the_cost_without_noise_over_all_rows(monkeypatch, rows, floatX):
     monkeypatch.setattr(step, "VALIDATION_ROWS", rows)
     recorder = Values()
-    config = replace(SMALL, floatX=floatX)
+    config = replace(SMALL, floatX=floatX, validate_every=1)
     _, history = fit(config, X, validation=VALID, callbacks=[recorder])
     for epoch, values in zip(history, recorder.values, strict=True):
         cost, _ = cost_and_gradients(VALID / 256, VALID / 256, *values)
         rtol = 1e-12 if floatX == "float64" else 1e-5
         assert_allclose(epoch.validation_loss, float(cost), rtol=rtol)
+
+
+def test_validations_come_as_often_as_asked_and_by_default_so_that_they_are_cheap():
+    def validated(**settings):
+        config = replace(SMALL, training_epochs=12, **settings)
+        _, history = fit(config, X, validation=VALID)
+        return [epoch.epoch for epoch in history if epoch.validation_loss is not None]
+
+    assert validated(validate_every=5) == [4, 9, 11]
+    assert validated(validate_every=1) == list(range(12))
+    assert validated(patience=12) == list(range(12))
+    # Half of the work of a step for 25 rows, after each 60 rows: every tenth makes it a fiftieth.
+    assert validated() == [9, 11]
 
 
 def test_judging_changes_nothing_of_the_training():
@@ -79,7 +92,8 @@ def test_judging_changes_nothing_of_the_training():
 def test_labels_reach_the_models_that_learn_from_them():
     pair, validation = (X, Y), (X[::-1], Y[::-1])
     shared = tuple(pytensor.shared(a) for a in (X / 256, Y.astype("int32")))
-    model, history = fit(SMALL, pair, validation=validation, model=Classifier())
+    config = replace(SMALL, validate_every=2)
+    model, history = fit(config, pair, validation=validation, model=Classifier())
     again = fit(SMALL, shared, validation=shared, model=Classifier())
     assert costs_of(again.history) == costs_of(history)
     W, b = values_of(model)
