@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 
 import pytensor
 from numpy.random import RandomState
-from pytensor.compile.mode import get_default_mode
+from pytensor.compile.mode import Mode, get_default_mode
 
 from dae.commands._console import StoppedError
 from dae.datasets import DataError, read_data, to_floatX
@@ -19,6 +19,12 @@ from dae.training.callbacks import Callback
 from dae.training.config import Config, ConfigError
 from dae.training.fitting import fit
 from dae.training.run_directory import NotEmptyError, Run, RunError
+
+BYTES = {"unit": "B", "unit_scale": True, "delay": 0.1, "leave": False}
+"""The settings of a bar for reading."""
+
+NUMPY = Mode("py", "fast_compile")
+"""For what is computed once, which is not worth machine code, nor a compiler for C."""
 
 
 def train_and_save(options, session):
@@ -33,13 +39,19 @@ def train_and_save(options, session):
     """
     with Run(options.resume or options.output_dir, options.checkpoint_every) as run:
         config, dataset = prepare(run, options, session)
-        train_x = to_floatX(dataset.train[0], config.floatX)
+        train_x = dataset.train[0]
         validation = dataset.valid[0] if len(dataset.valid[0]) else None
         with contextlib.ExitStack() as exit_stack:
             report = Report(session, exit_stack, options.report_every)
+            progress = exit_stack.enter_context(session.bar(**BYTES))
             try:
                 model, history = fit(
-                    config, train_x, validation=validation, run=run, callbacks=[report]
+                    config,
+                    train_x,
+                    validation=validation,
+                    run=run,
+                    callbacks=[report],
+                    progress=progress,
                 )
             except ConfigError as error:
                 if error.name == "patience":
@@ -95,8 +107,8 @@ def prepare(run, options, session):
             session.complain(f"{fault}; going on from the checkpoint before it")
         config = replace(run.config, **given)
 
-    with session.bar(unit="B", unit_scale=True, delay=0.1, leave=False) as progress:
-        dataset = read_data(config.data, config.image_shape, options.cache_dir, progress)
+    with session.bar(**BYTES) as progress:
+        dataset = read_data(config.data, config.image_shape, options.cache_dir, progress, lazy=True)
     return replace(config, image_shape=dataset.image_shape), dataset
 
 
@@ -108,7 +120,7 @@ class Report(Callback):
     session : Session
         The console.
     exit_stack : contextlib.ExitStack
-        It closes the bar after the training, and lets stopping wait no longer.
+        It closes the bar of what is under way, and lets stopping wait no longer.
     report_every : int
         Number of epochs between lines.
 
@@ -127,13 +139,14 @@ class Report(Callback):
 
     def on_begin(self, training):
         """Draw the sample of the noise, and show what will be trained."""
+        self._exit_stack.close()  # the bar of reading
         config, model, say = training.config, training.model, self._session.say
         resume = [sys.executable, "-m", "dae.train", "--resume", str(training.run.directory)]
         self._session.advice = f"; go on with: {shlex.join(resume)}"
         if config.corruption_level:
             save_noise(training.run)
         height, width = config.image_shape
-        n_train = len(training.train_set[0].get_value(borrow=True))
+        n_train = len(training.train_set[0])
         say(
             f"{type(model).__name__} with {model.n_visible} visible and {config.n_hidden} hidden "
             f"units, corruption level {config.corruption_level:g}, learning rate "
@@ -181,7 +194,7 @@ def save_noise(run):
     config = run.config
     theano_rng = RandomStreams(RandomState(config.seed).randint(2**30))
     sample = theano_rng.binomial(size=(10, 10), n=1, p=1 - config.corruption_level)
-    bits = sample.eval(mode="FAST_COMPILE")  # one call: not worth machine code
+    bits = sample.eval(mode=NUMPY)
     with run.written("noise.png") as path:
         save_image(path, enlarge(255 * bits.astype("uint8"), 24))
 
@@ -189,7 +202,7 @@ def save_noise(run):
 def save_pictures(run, model, shown):
     """Draw the filters, reconstructions of images, and the costs."""
     with pytensor.config.change_flags(floatX=run.config.floatX):
-        z = model.feedforward().eval({model.x: shown}, mode="FAST_COMPILE")
+        z = model.feedforward().eval({model.x: shown}, mode=NUMPY)
     with run.written("filters.png") as path:
         save_image(path, draw_filters(model.W.get_value(borrow=True), run.config.image_shape))
     with run.written("reconstructions.png") as path:

@@ -166,7 +166,14 @@ class BoundedReader:
         dtype = self.check_dtype(dtype)
         size = self.check_shape(shape) * dtype.itemsize
         self._count(size)
-        rows = FileRows(self._name, self._file.tell(), dtype, tuple(shape), stamp_of(self._file))
+        rows = FileRows(
+            path=self._name,
+            offset=self._file.tell(),
+            stored=dtype,
+            dtype=dtype.newbyteorder("="),
+            shape=tuple(shape),
+            stamp=stamp_of(self._file),
+        )
         self._file.seek(size, os.SEEK_CUR)
         return rows
 

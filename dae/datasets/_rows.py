@@ -35,6 +35,8 @@ class FileRows:
         Where in it the first row begins, in bytes.
     stored : numpy.dtype
         The dtype in the file, in any byte order: uint8 or float.
+    dtype : numpy.dtype
+        The dtype of the arrays that are read.
     shape : tuple of int
         The number of rows, and the sides of one.
     stamp : tuple
@@ -44,13 +46,9 @@ class FileRows:
     path: Path
     offset: int
     stored: np.dtype
+    dtype: np.dtype
     shape: tuple
     stamp: tuple
-
-    @property
-    def dtype(self):
-        """The dtype of what is read, in the byte order of this machine."""
-        return self.stored.newbyteorder("=")
 
     @property
     def ndim(self):
@@ -58,8 +56,12 @@ class FileRows:
         return len(self.shape)
 
     @property
-    def row_size(self):
-        """The number of bytes of a row."""
+    def nbytes(self):
+        """The number of bytes in the file."""
+        return len(self) * self._row_size
+
+    @property
+    def _row_size(self):
         return math.prod(self.shape[1:]) * self.stored.itemsize
 
     def __len__(self):
@@ -79,6 +81,21 @@ class FileRows:
         FileRows
         """
         return replace(self, shape=shape)
+
+    def astype(self, dtype, copy=False):
+        """Return the same rows, to be read as another dtype.
+
+        Parameters
+        ----------
+        dtype : str or numpy.dtype
+        copy : bool, optional
+            Without effect: nothing is read.
+
+        Returns
+        -------
+        FileRows
+        """
+        return replace(self, dtype=np.dtype(dtype))
 
     def __getitem__(self, index):
         """Return the rows of a slice, still in the file, or an array of those with these indices.
@@ -101,7 +118,7 @@ class FileRows:
         """
         if isinstance(index, slice) and index.step in (None, 1):
             start, stop, _ = index.indices(len(self))
-            offset = self.offset + start * self.row_size
+            offset = self.offset + start * self._row_size
             return replace(self, offset=offset, shape=(max(0, stop - start), *self.shape[1:]))
         indices = np.asarray(index)
         if isinstance(index, tuple) or indices.ndim != 1 or indices.dtype.kind not in "iu":
@@ -109,10 +126,10 @@ class FileRows:
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"there are {len(self)} rows; expected indices from 0, and below that")
         x = self._empty(len(indices))
-        places = [self.offset + row * self.row_size for row in indices.tolist()]
+        places = [self.offset + row * self._row_size for row in indices.tolist()]
         with self._opened() as file:
             for place in places:  # the disk can look for all of them at once
-                _read_ahead(file, place, self.row_size)
+                _read_ahead(file, place, self._row_size)
             for place, row in zip(places, x, strict=True):
                 self._fill(row, file, place)
         return self._checked(x)
@@ -123,7 +140,7 @@ class FileRows:
         Parameters
         ----------
         dtype : numpy.dtype, optional
-            By default that of the file.
+            By default `self.dtype`.
         copy : bool, optional
             Whatever it is, the array is a new one.
 
@@ -143,11 +160,10 @@ class FileRows:
             self._fill(x, file, self.offset)
             # Whoever walks through the file reads as much again.
             _read_ahead(file, self.offset + x.nbytes, x.nbytes)
-        x = self._checked(x)
-        return x if dtype is None else x.astype(dtype, copy=False)
+        return self._checked(x).astype(self.dtype if dtype is None else dtype, copy=False)
 
     def _empty(self, n_rows):
-        size = n_rows * self.row_size
+        size = n_rows * self._row_size
         if size > BLOCK:
             check_memory(self.path, size)
         return np.empty((n_rows, *self.shape[1:]), self.stored)

@@ -63,6 +63,9 @@ def test_rows_are_those_that_are_read_otherwise(dtype, sides, tmp_path):
         np.testing.assert_array_equal(array, expected_part)
     for floatX in ("float32", "float64"):
         np.testing.assert_array_equal(to_floatX(rows, floatX), to_floatX(expected, floatX))
+        for array in (rows.astype(floatX)[3:8], rows.astype(floatX)[[3, 4, 5, 6, 7]]):
+            assert np.asarray(array).dtype == floatX
+            np.testing.assert_array_equal(array, expected[3:8].astype(floatX))
 
 
 def test_the_parts_that_a_file_lacks_are_arrays(rows):
