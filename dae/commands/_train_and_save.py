@@ -1,4 +1,4 @@
-"""What the command `train` does with its options: find the data, call `fit`, report and draw."""
+"""What the command `train` does with its options: find the data, call `fit`, and report."""
 
 import contextlib
 import shlex
@@ -7,14 +7,13 @@ import time
 from dataclasses import fields, replace
 
 import pytensor
-from numpy.random import RandomState
-from pytensor.compile.mode import Mode, get_default_mode
+from pytensor.compile.mode import get_default_mode
 
 from dae.commands._console import StoppedError
-from dae.datasets import DataError, read_data, to_floatX
-from dae.random import RandomStreams
-from dae.reports.curves import plot_costs
-from dae.reports.tiles import draw_filters, draw_side_by_side, enlarge, save_image
+from dae.commands._reading import IMAGE_SETTINGS, read_for
+from dae.commands._results import save_noise, save_results
+from dae.commands._snapshots import Snapshots
+from dae.datasets import DataError
 from dae.training.callbacks import Callback
 from dae.training.config import Config, ConfigError
 from dae.training.fitting import fit
@@ -22,9 +21,6 @@ from dae.training.run_directory import NotEmptyError, Run, RunError
 
 BYTES = {"unit": "B", "unit_scale": True, "delay": 0.1, "leave": False}
 """The settings of a bar for reading."""
-
-NUMPY = Mode("py", "fast_compile")
-"""For what is computed once, which is not worth machine code, nor a compiler for C."""
 
 
 def train_and_save(options, session):
@@ -43,6 +39,9 @@ def train_and_save(options, session):
         validation = dataset.valid[0] if len(dataset.valid[0]) else None
         with contextlib.ExitStack() as exit_stack:
             report = Report(session, exit_stack, options.report_every)
+            every = options.snapshots or Snapshots.every_of(run)
+            snapshots = Snapshots(run, every) if every else None
+            callbacks = [report, snapshots] if snapshots else [report]
             progress = exit_stack.enter_context(session.bar(**BYTES))
             try:
                 model, history = fit(
@@ -50,7 +49,7 @@ def train_and_save(options, session):
                     train_x,
                     validation=validation,
                     run=run,
-                    callbacks=[report],
+                    callbacks=callbacks,
                     progress=progress,
                 )
             except ConfigError as error:
@@ -67,8 +66,7 @@ def train_and_save(options, session):
         if session.stopped:
             place = f"at epoch {len(history)}, minibatch {len(run.costs)}"
             raise StoppedError(session.stopped.status, f"{session.stopped} {place}")
-        shown = dataset.test[0] if len(dataset.test[0]) else dataset.train[0]
-        save_pictures(run, model, to_floatX(shown[:100], config.floatX))
+        save_results(run, model, dataset, options.sort_filters, snapshots, options.report)
         session.say(f"time: {seconds:.0f}s")
         session.say(f"results: {run.directory}")
 
@@ -107,8 +105,15 @@ def prepare(run, options, session):
             session.complain(f"{fault}; going on from the checkpoint before it")
         config = replace(run.config, **given)
 
-    with session.bar(**BYTES) as progress:
-        dataset = read_data(config.data, config.image_shape, options.cache_dir, progress, lazy=True)
+    image_settings = {name: getattr(config, name) for name in IMAGE_SETTINGS}
+    dataset = read_for(
+        session,
+        config.data,
+        config.image_shape,
+        options.cache_dir,
+        lazy=True,
+        **image_settings,
+    )
     return replace(config, image_shape=dataset.image_shape), dataset
 
 
@@ -145,7 +150,7 @@ class Report(Callback):
         self._session.advice = f"; go on with: {shlex.join(resume)}"
         if config.corruption_level:
             save_noise(training.run)
-        height, width = config.image_shape
+        size = "x".join(map(str, config.image_shape))
         n_train = len(training.train_set[0])
         say(
             f"{type(model).__name__} with {model.n_visible} visible and {config.n_hidden} hidden "
@@ -153,7 +158,7 @@ class Report(Callback):
             f"{config.learning_rate:g}"
         )
         say(
-            f"{config.data}: {n_train} images of {height}x{width}, {training.n_train_batches} "
+            f"{config.data}: {n_train} images of {size}, {training.n_train_batches} "
             f"minibatches of {config.batch_size}, {config.training_epochs} epochs"
         )
         say(
@@ -187,25 +192,3 @@ class Report(Callback):
             self._session.say(f"Training epoch {epoch.epoch}, cost {epoch.cost:f}")
             if self._session.stopped:
                 training.stop()
-
-
-def save_noise(run):
-    """Draw the sample of the noise that the worksheet draws first."""
-    config = run.config
-    theano_rng = RandomStreams(RandomState(config.seed).randint(2**30))
-    sample = theano_rng.binomial(size=(10, 10), n=1, p=1 - config.corruption_level)
-    bits = sample.eval(mode=NUMPY)
-    with run.written("noise.png") as path:
-        save_image(path, enlarge(255 * bits.astype("uint8"), 24))
-
-
-def save_pictures(run, model, shown):
-    """Draw the filters, reconstructions of images, and the costs."""
-    with pytensor.config.change_flags(floatX=run.config.floatX):
-        z = model.feedforward().eval({model.x: shown}, mode=NUMPY)
-    with run.written("filters.png") as path:
-        save_image(path, draw_filters(model.W.get_value(borrow=True), run.config.image_shape))
-    with run.written("reconstructions.png") as path:
-        save_image(path, draw_side_by_side(shown, z, img_shape=run.config.image_shape))
-    with run.written("costs.png") as path:
-        plot_costs(path, [epoch.cost for epoch in run.history])

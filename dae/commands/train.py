@@ -6,7 +6,7 @@
 import argparse
 
 import dae
-from dae.commands._arguments import Parser, image_shape, number, positive_int
+from dae.commands._arguments import Parser, add_data_options, add_setting, number, positive_int
 from dae.commands._console import Session, close_stdout
 from dae.training.config import VALID, Config
 
@@ -22,37 +22,7 @@ def make_parser():
     )
     parser.add_argument("--version", action="version", version=f"dae {dae.__version__}")
 
-    def add_setting(group, name, help, type, metavar=None):
-        group.add_argument(
-            f"--{name.replace('_', '-')}",
-            help=f"{help} (default: {getattr(Config, name)})",
-            type=type,
-            metavar=metavar,
-            default=argparse.SUPPRESS,
-        )
-
-    data = parser.add_argument_group("data")
-    add_setting(
-        data,
-        "data",
-        "mini-mnist, the bundled tenth of MNIST; mnist, the whole of it, downloaded once; a folder "
-        "of images, or of the four MNIST files; or an .npz, .npy or .pkl.gz file",
-        str,
-        "mini-mnist|mnist|PATH",
-    )
-    data.add_argument(
-        "--image-shape",
-        help="height and width in pixels: images in a folder are resized to it; elsewhere it says "
-        "how the pixels lie (default: what the data says)",
-        type=image_shape,
-        metavar="HxW",
-        default=argparse.SUPPRESS,
-    )
-    data.add_argument(
-        "--cache-dir",
-        help="where downloads are kept (default: DAE_CACHE_DIR, or the platform's cache folder)",
-        metavar="DIR",
-    )
+    add_data_options(parser)
 
     model = parser.add_argument_group("model and training")
     add_setting(
@@ -121,6 +91,24 @@ def make_parser():
         metavar="N",
         default=10,
         help="epochs between reports (default: 10)",
+    )
+    output.add_argument(
+        "--snapshots",
+        type=positive_int,
+        metavar="N",
+        help="keep a picture of the filters every N epochs, and animate them in filters.gif and in "
+        "the page (default: none)",
+    )
+    output.add_argument(
+        "--sort-filters",
+        action="store_true",
+        help="draw the hidden units first that contribute most to the reconstructions",
+    )
+    output.add_argument(
+        "--no-report",
+        action="store_false",
+        dest="report",
+        help="do not write the page report.html",
     )
     output.add_argument("--quiet", action="store_true", help="print errors only")
     return parser

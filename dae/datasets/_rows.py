@@ -103,7 +103,7 @@ class FileRows:
         Parameters
         ----------
         index : slice or array_like of int, shape (n,)
-            A slice without a step, or numbers of rows, from 0.
+            A slice, of which the rows are read if it has a step, or numbers of rows, from 0.
 
         Returns
         -------
@@ -116,13 +116,15 @@ class FileRows:
         DataError, OSError
             As when all rows are read: see `__array__`.
         """
-        if isinstance(index, slice) and index.step in (None, 1):
-            start, stop, _ = index.indices(len(self))
-            offset = self.offset + start * self._row_size
-            return replace(self, offset=offset, shape=(max(0, stop - start), *self.shape[1:]))
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step == 1:
+                offset = self.offset + start * self._row_size
+                return replace(self, offset=offset, shape=(max(0, stop - start), *self.shape[1:]))
+            index = np.arange(start, stop, step)
         indices = np.asarray(index)
         if isinstance(index, tuple) or indices.ndim != 1 or indices.dtype.kind not in "iu":
-            raise IndexError(f"{index!r}: expected a slice without a step, or a vector of integers")
+            raise IndexError(f"{index!r}: expected a slice, or a vector of integers")
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"there are {len(self)} rows; expected indices from 0, and below that")
         x = self._empty(len(indices))

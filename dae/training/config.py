@@ -36,8 +36,8 @@ def _is_number(value):
 
 
 def _is_shape(value):
-    is_pair = isinstance(value, list) and len(value) == 2
-    return is_pair and all(_is_whole(side, 1, 2**31) for side in value)
+    is_shape = isinstance(value, list) and (len(value) == 2 or value[2:] == [3])
+    return is_shape and all(_is_whole(side, 1, 2**31) for side in value)
 
 
 YES_OR_NO = ("true or false", lambda value: isinstance(value, bool))
@@ -52,6 +52,11 @@ EPOCHS_OR_NONE = (
 VALID = {
     "data": ("a name or a path", lambda value: isinstance(value, str)),
     "image_shape": ("a height and a width", lambda value: value is None or _is_shape(value)),
+    "color": YES_OR_NO,
+    "crop": YES_OR_NO,
+    "autocontrast": YES_OR_NO,
+    "background": ("a colour", lambda value: isinstance(value, str)),
+    "skip_bad_images": YES_OR_NO,
     "data_sha256": ("a checksum", lambda value: value is None or isinstance(value, str)),
     "corruption_level": (
         "a number from 0 to 1",
@@ -83,8 +88,13 @@ class Config:
     ----------
     data : str, default="mini-mnist"
         Name or path of the data set.
-    image_shape : (int, int) or list of two int, optional
-        Height and width of an image in pixels; the pictures that are drawn of a run need it.
+    image_shape : (int, int), (int, int, 3) or list of such int, optional
+        Height and width of an image in pixels, and for colour images the number of channels; the
+        pictures that are drawn of a run need it.
+    color, crop, autocontrast, skip_bad_images : bool, default=False
+        How images in files are read: see `dae.datasets.read_data`.
+    background : str, default='black'
+        The same.
     data_sha256 : str, optional
         The SHA-256 of the training data as floatX, in hexadecimal; `fit` fills it in.
     corruption_level : float, default=0.3
@@ -127,6 +137,11 @@ class Config:
 
     data: str = "mini-mnist"
     image_shape: list | None = None
+    color: bool = False
+    crop: bool = False
+    autocontrast: bool = False
+    background: str = "black"
+    skip_bad_images: bool = False
     data_sha256: str | None = None
     corruption_level: float = 0.3
     n_hidden: int = 100

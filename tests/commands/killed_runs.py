@@ -50,7 +50,7 @@ def kill_and_complete(folder, data, n_kills):
     _minibatches.WINDOW = 1  # byte: the file is read for every minibatch
     fitting.build_model = once(fitting.build_model)
     fitting.compile_step = once(fitting.compile_step)
-    _train_and_save.save_pictures = lambda *args: None
+    _train_and_save.save_results = lambda *args: None
     train_epochs, fitting.train_epochs = fitting.train_epochs, lambda *args, **kwargs: iter(())
     settings = ["--n-hidden=5", "--floatX=float32", "--quiet", f"--output-dir={folder}/compiled"]
     assert main([f"--data={data}", *settings]) == 0

@@ -54,6 +54,8 @@ def test_rows_are_those_that_are_read_otherwise(dtype, sides, tmp_path):
         (rows[[7, 0, 39, 7]], expected[[7, 0, 39, 7]]),
         (rows[5:30][np.array([24, 0], "uint8")], expected[[29, 5]]),
         (rows[np.zeros(0, int)], expected[:0]),
+        (rows[1:30:7], expected[1:30:7]),
+        (rows[5:30][::-9], expected[5:30][::-9]),
     ]:
         assert part.shape == expected_part.shape
         array = np.asarray(part)
@@ -102,10 +104,10 @@ def test_a_copy_in_another_process_reads_the_same(rows):
 
 
 @pytest.mark.parametrize(
-    "index", [3, None, slice(0, 9, 2), slice(9, 0, -1), [0.5], [[1]], [True] * 40, "x", (1, 2)]
+    "index", [3, None, [0.5], [[1]], [True] * 40, "x", (1, 2), (slice(3), 2), ...]
 )
 def test_rows_are_chosen_by_slices_and_vectors_of_integers_only(index, rows):
-    with pytest.raises(IndexError, match="expected a slice without a step, or a vector"):
+    with pytest.raises(IndexError, match="expected a slice, or a vector of integers"):
         rows[index]
 
 
@@ -119,10 +121,9 @@ def test_rows_that_there_are_not_are_refused(index, rows):
 
 
 def test_only_what_is_used_is_read(tmp_path):
-    rows = save(tmp_path / "data.npy", np.zeros((10_000, 1000), "uint8"))
+    rows = save(tmp_path / "data.npy", np.resize(np.arange(256, dtype="uint8"), (10_000, 1000)))
     tracemalloc.start()
     try:
-        read_data(rows.path, lazy=True)
         np.asarray(rows[2000:2100])
         rows[np.arange(0, 10_000, 100)]
         assert tracemalloc.get_traced_memory()[1] < 2e5
@@ -135,7 +136,9 @@ def test_more_than_the_memory_holds_is_refused_where_it_is_read(tmp_path):
     header = {"descr": "|u1", "fortran_order": False, "shape": (10**6, 2**20)}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        file.truncate(file.tell() + 10**6 * 2**20)  # a terabyte of zeros, which takes no room
+        end = file.tell() + 10**6 * 2**20
+        file.write(bytes(range(256)))
+        file.truncate(end)  # a terabyte of zeros, which takes no room
     rows = read_data(path, lazy=True).train[0]
     assert rows[[999_999]].sum() == 0
     with pytest.raises(DataError, match=r"data\.npy: would take 1,048,576 MB of memory"):
@@ -167,8 +170,8 @@ def test_arrays_that_are_no_images_are_refused(x, tmp_path):
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1.001, -0.001])
 @pytest.mark.parametrize("dtype", ["<f4", ">f8"])
 def test_floats_that_are_no_pixels_are_refused_where_they_are_read(value, dtype, tmp_path):
-    x = (BYTES / 256).astype(dtype)
-    x[20, 3] = value
+    x = np.resize((BYTES / 256).astype(dtype), (3000, 12))
+    x[20, 3] = value  # of so many rows, read_data looks at every third
     rows = save(tmp_path / "data.npy", x)
     np.testing.assert_array_equal(rows[:20], x[:20])
     np.testing.assert_array_equal(rows[[19, 21]], x[[19, 21]])
