@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import RandomState
 
 from dae.commands._run_page import UNITS, write_run_page
-from dae.commands._views import Views, compile_view, standardize
+from dae.commands._views import NUMPY, Views, compile_view, standardize
 from dae.datasets import to_floatX
 from dae.random import RandomStreams
 from dae.reports.curves import plot_costs
@@ -19,13 +19,10 @@ from dae.reports.tiles import (
     save_image,
     sort_by_contribution,
 )
-from dae.training.baselines import compute_baselines, image_costs
+from dae.training.baselines import image_costs
 
 N_VIEWED = 1000
 """So many images are viewed at a time; the first decide the order of the units."""
-
-N_FITTED = 10_000
-"""So many training images say well enough what the mean and the principal components are."""
 
 
 class Results(NamedTuple):
@@ -85,12 +82,12 @@ def save_noise(run):
     config = run.config
     theano_rng = RandomStreams(RandomState(config.seed).randint(2**30))
     sample = theano_rng.binomial(size=(10, 10), n=1, p=1 - config.corruption_level)
-    bits = sample.eval(mode="FAST_COMPILE")  # one call: not worth machine code
+    bits = sample.eval(mode=NUMPY)
     with run.written("noise.png") as path:
         save_image(path, enlarge(255 * bits.astype("uint8"), 24))
 
 
-def save_results(run, model, dataset, sort_filters=False, snapshots=None, with_page=True):
+def save_results(run, model, dataset, judge, sort_filters=False, snapshots=None, with_page=True):
     """Draw the filters, reconstructions of images, and the costs; write the page.
 
     Parameters
@@ -101,6 +98,8 @@ def save_results(run, model, dataset, sort_filters=False, snapshots=None, with_p
         The model, trained.
     dataset : Dataset
         The data.
+    judge : Judge
+        What the model is judged by.
     sort_filters : bool, default=False
         Whether to draw the units first that contribute most to the reconstructions.
     snapshots : Snapshots, optional
@@ -108,7 +107,7 @@ def save_results(run, model, dataset, sort_filters=False, snapshots=None, with_p
     with_page : bool, default=True
         Whether to write ``report.html``.
     """
-    results = compute_results(run, model, dataset, sort_filters, snapshots)
+    results = compute_results(run, model, dataset, judge, sort_filters, snapshots)
     shape = run.config.image_shape
     original, _, reconstructed, _ = results.views.in_range(100)
     with run.written("filters.png") as path:
@@ -132,12 +131,12 @@ def save_results(run, model, dataset, sort_filters=False, snapshots=None, with_p
             write_run_page(file, run, results)
 
 
-def compute_results(run, model, dataset, sort_filters, snapshots):
+def compute_results(run, model, dataset, judge, sort_filters, snapshots):
     """Compute what there is to draw and to tell.
 
     Parameters
     ----------
-    run, model, dataset, sort_filters, snapshots
+    run, model, dataset, judge, sort_filters, snapshots
         See `save_results`.
 
     Returns
@@ -148,19 +147,13 @@ def compute_results(run, model, dataset, sort_filters, snapshots):
     parts = {"test": dataset.test, "validation": dataset.valid, "training": dataset.train}
     images = {name: x for name, (x, _) in parts.items() if len(x)}
     shown_part = next(iter(images))
-    # Of many images every second, or every third, and so on: no more than it takes.
-    train_x = images["training"][:: -(-len(images["training"]) // N_FITTED)]
-    train_x = judged_x = to_floatX(train_x, config.floatX)
-    judged_part = "training"
-    if "validation" in images:
-        judged_x = to_floatX(images["validation"], config.floatX)
-        judged_part = "validation"
+    judged_x = judge.images()
     view = compile_view(model, config.corruption_level, config.seed)
     views = view(to_floatX(images[shown_part][:N_VIEWED], config.floatX))
     W = model.W.get_value(borrow=True)
     order = np.arange(W.shape[1])
     if sort_filters:
-        order = sort_by_contribution(model.W_prime.eval(mode="FAST_COMPILE"), views.codes)
+        order = sort_by_contribution(model.W_prime.eval(mode=NUMPY), views.codes)
     costs, costs_with_noise = [], []
     for start in range(0, len(judged_x), N_VIEWED):
         batch = view(judged_x[start : start + N_VIEWED])
@@ -180,11 +173,9 @@ def compute_results(run, model, dataset, sort_filters, snapshots):
         cost=model.cost,
         loss=float(np.mean(costs)),
         loss_with_noise=float(np.mean(costs_with_noise)),
-        baselines=compute_baselines(
-            standardize(model, train_x), standardize(model, judged_x), config.n_hidden, model.cost
-        ),
+        baselines=judge.baselines,
         n_judged=len(judged_x),
-        judged_part=judged_part,
+        judged_part=judge.part,
         validation_losses=[
             (epoch.epoch, epoch.validation_loss)
             for epoch in run.history

@@ -10,14 +10,18 @@ import pytensor
 from pytensor.compile.mode import get_default_mode
 
 from dae.commands._console import StoppedError
+from dae.commands._judging import Judge
 from dae.commands._reading import IMAGE_SETTINGS, read_for
 from dae.commands._results import save_noise, save_results
 from dae.commands._snapshots import Snapshots
-from dae.datasets import DataError, to_floatX
+from dae.datasets import DataError, split_validation
 from dae.training.callbacks import Callback
 from dae.training.config import Config, ConfigError
 from dae.training.fitting import fit
 from dae.training.run_directory import NotEmptyError, Run, RunError
+
+BYTES = {"unit": "B", "unit_scale": True, "delay": 0.1, "leave": False}
+"""The settings of a bar for reading."""
 
 
 def train_and_save(options, session):
@@ -32,16 +36,24 @@ def train_and_save(options, session):
     """
     with Run(options.resume or options.output_dir, options.checkpoint_every) as run:
         config, dataset = prepare(run, options, session)
-        train_x = to_floatX(dataset.train[0], config.floatX)
+        train_x = dataset.train[0]
         validation = dataset.valid[0] if len(dataset.valid[0]) else None
         with contextlib.ExitStack() as exit_stack:
+            judge = Judge(config, dataset)
+            run.columns |= judge.columns
             report = Report(session, exit_stack, options.report_every)
             every = options.snapshots or Snapshots.every_of(run)
             snapshots = Snapshots(run, every) if every else None
-            callbacks = [report, snapshots] if snapshots else [report]
+            callbacks = [judge, report, *([snapshots] if snapshots else [])]
+            progress = exit_stack.enter_context(session.bar(**BYTES))
             try:
                 model, history = fit(
-                    config, train_x, validation=validation, run=run, callbacks=callbacks
+                    config,
+                    train_x,
+                    validation=validation,
+                    run=run,
+                    callbacks=callbacks,
+                    progress=progress,
                 )
             except ConfigError as error:
                 if error.name == "patience":
@@ -57,7 +69,7 @@ def train_and_save(options, session):
         if session.stopped:
             place = f"at epoch {len(history)}, minibatch {len(run.costs)}"
             raise StoppedError(session.stopped.status, f"{session.stopped} {place}")
-        save_results(run, model, dataset, options.sort_filters, snapshots, options.report)
+        save_results(run, model, dataset, judge, options.sort_filters, snapshots, options.report)
         session.say(f"time: {seconds:.0f}s")
         session.say(f"results: {run.directory}")
 
@@ -98,8 +110,15 @@ def prepare(run, options, session):
 
     image_settings = {name: getattr(config, name) for name in IMAGE_SETTINGS}
     dataset = read_for(
-        session, config.data, config.image_shape, options.cache_dir, **image_settings
+        session,
+        config.data,
+        config.image_shape,
+        options.cache_dir,
+        lazy=True,
+        **image_settings,
     )
+    if config.validation_fraction is not None:
+        dataset = split_validation(dataset, config.validation_fraction)
     return replace(config, image_shape=dataset.image_shape), dataset
 
 
@@ -111,7 +130,7 @@ class Report(Callback):
     session : Session
         The console.
     exit_stack : contextlib.ExitStack
-        It closes the bar after the training, and lets stopping wait no longer.
+        It closes the bar of what is under way, and lets stopping wait no longer.
     report_every : int
         Number of epochs between lines.
 
@@ -130,13 +149,14 @@ class Report(Callback):
 
     def on_begin(self, training):
         """Draw the sample of the noise, and show what will be trained."""
+        self._exit_stack.close()  # the bar of reading
         config, model, say = training.config, training.model, self._session.say
         resume = [sys.executable, "-m", "dae.train", "--resume", str(training.run.directory)]
         self._session.advice = f"; go on with: {shlex.join(resume)}"
         if config.corruption_level and config.corruption == "masking":
             save_noise(training.run)
         size = "x".join(map(str, config.image_shape))
-        n_train = len(training.train_set[0].get_value(borrow=True))
+        n_train = len(training.train_set[0])
         say(
             f"{type(model).__name__} with {model.n_visible} visible and {config.n_hidden} hidden "
             f"units, corruption level {config.corruption_level:g}, learning rate "

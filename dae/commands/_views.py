@@ -6,8 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from pytensor.compile.mode import Mode
 
 from dae.random import RandomStreams
+
+NUMPY = Mode("py", "fast_compile")
+"""For a few calls, which are not worth machine code, nor the C of PyTensor's other modes."""
 
 
 class Views(NamedTuple):
@@ -73,12 +77,11 @@ def compile_view(model, corruption_level, seed):
         pictures = [tilde_x, reconstruct(x), reconstruct(tilde_x)]
         if model.mean is not None:
             pictures = [x * model.scale + model.mean for x in pictures]
-        # A few calls: not worth machine code.
         function = pytensor.function(
             [images],
             [*pictures, model.get_hidden_values(x)],
             updates=model.theano_rng.updates(pictures),
-            mode="FAST_COMPILE",
+            mode=NUMPY,
         )
     return lambda images: Views(images, *function(images))
 

@@ -15,6 +15,7 @@ from dae.datasets._image_folder import PARTS, read_image_folder
 from dae.datasets._npy import read_npy, read_npz
 from dae.datasets._picture import check_background, picture_extensions, read_picture
 from dae.datasets._pkl import read_pickle
+from dae.datasets._rows import FileRows, check_pixels
 
 MINI_MNIST = Path(__file__).with_name("data") / "mini_mnist.npz"
 
@@ -31,6 +32,9 @@ SOURCES = (
     "mini-mnist, mnist, a .npz, .npy or .pkl.gz file, an image, a folder of images or a folder "
     "with MNIST's four IDX files"
 )
+
+MAX_SIZE = 2**20
+"""Bytes of an array of any size that are looked at for contrast."""
 
 
 class _Arrays(NamedTuple):
@@ -55,6 +59,7 @@ class Dataset(_Arrays):
     train, valid, test : (ndarray, ndarray or None)
         The images ``x``, shape (n, n_visible), uint8 or float, C-contiguous, and their labels
         ``y``, shape (n,), int32, or None if there are none. Of `valid` and `test`, n may be 0.
+        Where `read_data` was `lazy`, the ``x`` of `train` may be `FileRows`.
     image_shape : (int, int) or (int, int, 3)
         Height and width of an image in pixels, and for colour images the number of channels; the
         product is n_visible.
@@ -151,6 +156,7 @@ def read_data(
     cache_dir=None,
     progress=None,
     *,
+    lazy=False,
     color=False,
     crop=False,
     resize=True,
@@ -204,6 +210,10 @@ def read_data(
         Called as ``progress(name, done, size)`` while a file is downloaded, with the name of the
         file and two numbers of bytes; `done` starts again at 0 when another mirror is tried. While
         a folder is read, the name is that of an image, and the numbers are of images.
+    lazy : bool, default=False
+        Whether to leave the images of a ``.npy`` file in the file, as `FileRows`, which are read
+        and checked when they are used: `dae.fit` trains on more of them than the memory can
+        hold. Files that are gzipped, or in Fortran's order, are read as ever.
     color : bool, default=False
         Whether images have three channels, red, green and blue, each as n_visible / 3 of the
         visible units: units 0, 1 and 2 are those of the first pixel. By default images in files
@@ -268,7 +278,7 @@ def read_data(
                 path, read, sides, skip_bad_images, progress
             )
         else:
-            pairs = _read_pairs(path)
+            pairs = _read_pairs(path, lazy)
         train, valid, test = (
             _checked_pair(x, y, pairs[0], f"{path}, {part}")
             for part, (x, y) in zip(PARTS, pairs, strict=True)
@@ -291,7 +301,7 @@ def _holds_image_files(path):
     return path.is_file() and suffix not in ARRAY_SUFFIXES and suffix in picture_extensions()
 
 
-def _read_pairs(path):
+def _read_pairs(path, lazy):
     """Return (x, y) of train, valid and test as they are in the file, None for what it lacks."""
     nothing = (None, None)
     if path.is_dir():
@@ -305,7 +315,7 @@ def _read_pairs(path):
         raise DataError(f"{path}: no such file or folder; expected {SOURCES}")
     name = path.name.lower()
     if name.endswith(".npy"):
-        return (read_npy(path), None), nothing, nothing
+        return (read_npy(path, lazy), None), nothing, nothing
     if name.endswith(".npz"):
         return _named_pairs(read_npz(path), path)
     if name.endswith((".pkl", ".pickle", ".pkl.gz", ".pickle.gz")):
@@ -344,19 +354,18 @@ def _checked_pair(x, y, train, name):
     """Return (x, y) as a `Dataset` has them; None becomes an array of 0 rows like that of train."""
     train_x, train_y = train
     if x is None:
-        x, y = train_x[:0], None if train_y is None else train_y[:0]
+        x, y = np.asarray(train_x[:0]), None if train_y is None else train_y[:0]
     if x.ndim == 1 or x.shape[1:] != train_x.shape[1:]:
         raise DataError(
             f"{name}: images in an array of shape {x.shape}; expected (images, pixels) or "
             "(images, height, width), with images of the same size in every part"
         )
-    if x.dtype != np.uint8:
-        with np.errstate(invalid="ignore"):
-            in_range = x.min(initial=0) >= 0 and x.max(initial=0) <= 1  # false for NaN too
-        if x.dtype.kind != "f" or not in_range:
-            raise DataError(f"{name}: images must be bytes (uint8), or floats in [0, 1]")
     x = x.reshape(len(x), math.prod(x.shape[1:]))
-    x = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
+    if isinstance(x, FileRows):
+        check_pixels(np.empty(0, x.dtype), name)  # the values when they are read
+    else:
+        check_pixels(x, name)
+        x = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
     if y is not None:
         if y.dtype.kind == "f" or y.min(initial=0) < 0 or y.max(initial=0) >= 2**31:
             raise DataError(f"{name}: labels must be integers, 0 and up")
@@ -393,7 +402,8 @@ def _image_shape(sides, color, x, path):
 def _warn_if_flat(x, path, names):
     """Warn if pixels hardly vary: in many of the images that were files, or in a whole array."""
     if names is None:
-        some = x[:: math.ceil(len(x) / 1000)]
+        n_some = max(1, min(1000, MAX_SIZE * len(x) // x.nbytes))
+        some = np.asarray(x[:: math.ceil(len(x) / n_some)])
         low, high = some.min(keepdims=True)[0], some.max(keepdims=True)[0]
     else:
         low, high = x.min(axis=1), x.max(axis=1)

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import os
 from dataclasses import asdict, replace
 from functools import partial
 from operator import attrgetter
@@ -12,9 +13,10 @@ import pytensor
 from numpy.random import RandomState
 from pytensor.compile.sharedvalue import SharedVariable
 
-from dae.datasets import to_floatX
+from dae.datasets import FileRows, read_data, to_floatX
 from dae.models import Autoencoder, DenoisingAutoencoder
 from dae.random import RandomStreams
+from dae.training._minibatches import Minibatches, rows_in_window
 from dae.training._state import State
 from dae.training.config import ConfigError
 from dae.training.early_stopping import BestModel, EarlyStopping
@@ -50,9 +52,10 @@ class Training:
         The settings.
     model : object
         What is trained: see `fit`.
-    train_set : (shared variable, shared variable or None)
-        The training data: ``x``, shape (n_train, n_visible), and their labels ``y``.
-    valid_set : (shared variable, shared variable or None) or None
+    train_set : (ndarray or FileRows, ndarray or None)
+        The training data: ``x``, shape (n_train, n_visible), bytes or floatX, and their labels
+        ``y``.
+    valid_set : (ndarray or FileRows, ndarray or None) or None
         The validation data.
     run : Run or None
         The directory that it is kept in.
@@ -64,7 +67,8 @@ class Training:
     n_train_batches : int
         Number of minibatches in an epoch.
     train_da : callable or None
-        The compiled step; None until it is compiled.
+        The compiled step, of which the argument is the index of a minibatch; None until it is
+        compiled.
     history : list of Epoch
         The epochs that are done.
     costs : list of float
@@ -81,20 +85,16 @@ class Training:
         self.train_set = train_set
         self.valid_set = valid_set
         self.run = run
-        self.n_train_batches = self._n_train // config.batch_size
+        self._minibatches = Minibatches(*train_set, config.batch_size)
+        self.n_train_batches = len(self._minibatches)
         self.train_da = None
         self.history = [] if run is None else run.history
         self.costs = [] if run is None else run.costs
         self.is_stopped = False
         self._is_finished = False
         self._state = None
-        self._order = None
         self._validation = None
         self._validation_loss = None
-
-    @property
-    def _n_train(self):
-        return len(self.train_set[0].get_value(borrow=True))
 
     @property
     def is_finished(self):
@@ -149,11 +149,8 @@ class Training:
         model, config, run = self.model, self.config, self.run
         names = inspect.signature(model.get_cost_updates).parameters
         settings = {name: value for name, value in asdict(config).items() if name in names}
-        if config.shuffle:
-            self._order = pytensor.shared(np.arange(self._n_train), name="order")
-        self.train_da, updated = compile_step(
-            model, self.train_set, config.batch_size, settings, self._order
-        )
+        step, updated = compile_step(model, self._minibatches[0], settings)
+        self.train_da = lambda index: step(*self._minibatches[index])
         self._state = State(model, updated, callbacks)
         if run is not None and run.state:
             try:
@@ -209,18 +206,18 @@ class Training:
         if self.config.validate_every is not None:
             return self.config.validate_every
         # A validation is about half of the work of a step, for each row: no gradients, no updates.
-        share = len(self.valid_set[0].get_value(borrow=True)) / (2 * self._n_train)
+        share = len(self.valid_set[0]) / (2 * len(self.train_set[0]))
         return max(1, round(share / VALIDATION_SHARE))
 
     def _shuffle(self):
         """Set the order of the epoch that is about to begin or to go on."""
-        if self._order is not None:
+        if self.config.shuffle:
             # The epoch decides, so that no state has to be kept to go on later.
             rng = RandomState([self.config.seed, len(self.history)])
-            self._order.set_value(rng.permutation(self._n_train))
+            self._minibatches.set_order(rng.permutation(len(self.train_set[0])))
 
 
-def fit(config, data, *, validation=None, model=None, run=None, callbacks=()):
+def fit(config, data, *, validation=None, model=None, run=None, callbacks=(), progress=None):
     """Train a model.
 
     Nothing is printed, and without `run` nothing is written. With it a training that ends before
@@ -231,10 +228,12 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=()):
     ----------
     config : Config
         The settings.
-    data : array_like or shared variable, shape (n_train, n_visible), or pair of it and labels
-        The training data: bytes, which are divided by 256, or floats; a model with labels needs
-        the pair ``(x, y)``, with ``y`` of shape (n_train,), int32. Shared variables, such as
-        `load_data` returns, are taken as they are.
+    data : array_like, shared variable or FileRows, or pair of it and labels, or str or path-like
+        The training data, shape (n_train, n_visible): bytes, which are divided by 256, or floats; a
+        model with labels needs the pair ``(x, y)``, with ``y`` of shape (n_train,), int32. Of a
+        shared variable, such as `load_data` returns, the value is taken that it has now. `FileRows`
+        are what `read_data` returns when it is `lazy`: data that are larger than the memory. A
+        name or a path is that of a data set, read so.
     validation : like `data`, optional
         Validation data. With them epochs get the loss of the model on them, as often as
         ``config.validate_every`` says: see `get_validation_loss` below.
@@ -258,6 +257,9 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=()):
         and with a `patience` the best of the models as ``best_model.npz``.
     callbacks : sequence of Callback, default=()
         Called in this order.
+    progress : callable, optional
+        Called as ``progress(name, done, size)`` while the data are read through for a `run`, before
+        anything else: with what is being read, and two numbers of bytes.
 
     Returns
     -------
@@ -277,6 +279,10 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=()):
         If there is a directory, and the updates change what is no array.
     FloatingPointError
         If a cost or, when a checkpoint is due, a parameter is infinite or NaN.
+    DataError
+        If a data set cannot be read, or floats in a file are not in [0, 1].
+    OSError
+        If a file is cut off or changed while it is trained on, or a directory cannot be written to.
 
     Notes
     -----
@@ -299,8 +305,8 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=()):
     (784, 20)
     """
     with pytensor.config.change_flags(floatX=config.floatX):
-        train_set = _shared_pair(data, "data", config.floatX)
-        n_train, n_visible = train_set[0].get_value(borrow=True).shape
+        train_set = _pair(data, "data", config.floatX)
+        n_train, n_visible = train_set[0].shape
         if config.batch_size > n_train:
             raise ConfigError(
                 "batch_size", config.batch_size, f"at most {n_train}, the rows of the data"
@@ -314,10 +320,11 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=()):
         train_set = _checked_pair(train_set, "data", model, config)
         valid_set = None
         if validation is not None:
-            valid_set = _shared_pair(validation, "validation", config.floatX)
+            valid_set = _pair(validation, "validation", config.floatX)
             valid_set = _checked_pair(valid_set, "validation", model, config)
         if run is not None:
-            config = replace(config, data_sha256=_sha256(train_set))
+            digest = _read_through(train_set, valid_set, model.x.dtype, progress)
+            config = replace(config, data_sha256=digest)
             run.check_config(config)
         training = Training(config, model, train_set, valid_set, run)
         if config.patience is not None:
@@ -342,44 +349,64 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=()):
     return Fitted(model, training.history)
 
 
-def _shared_pair(data, name, floatX):
-    """Return data as shared variables: x, and the labels y or None."""
+def _pair(data, name, floatX):
+    """Return data as x, arrays or `FileRows` of bytes or floatX, and their labels y or None."""
+    if isinstance(data, str | os.PathLike):
+        data = read_data(data, lazy=True).train
     x, y = data if isinstance(data, tuple) else (data, None)
-    if not isinstance(x, SharedVariable):
-        x = pytensor.shared(to_floatX(np.asarray(x), floatX), borrow=True)
-    if y is not None and not isinstance(y, SharedVariable):
-        y = pytensor.shared(np.ascontiguousarray(y, np.int32), borrow=True)
-    shape = x.get_value(borrow=True).shape
-    if len(shape) != 2 or shape[0] == 0:
-        raise ValueError(f"{name} has the shape {shape}; expected (n_train, n_visible)")
-    return x, y
+    if isinstance(x, SharedVariable):
+        x = x.get_value(borrow=True)
+    elif isinstance(x, FileRows):
+        x = x if x.dtype == np.uint8 else x.astype(floatX)
+    else:
+        x = np.asarray(x)
+        x = np.ascontiguousarray(x, np.uint8 if x.dtype == np.uint8 else floatX)
+    if isinstance(y, SharedVariable):
+        y = y.get_value(borrow=True)
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(f"{name} has the shape {x.shape}; expected (n_train, n_visible)")
+    return x, None if y is None else np.ascontiguousarray(y, np.int32)
 
 
 def _checked_pair(pair, name, model, config):
     """Return what of the data the model learns from; raise ValueError if it cannot."""
     x, y = pair
-    if model.x.dtype != x.dtype:
+    dtype = config.floatX if x.dtype == np.uint8 else x.dtype  # what the step makes of it
+    if model.x.dtype != dtype:
         raise ValueError(
-            f"{name} is {x.dtype}, floatX {config.floatX}, and the model's x {model.x.dtype}; "
+            f"{name} is {dtype}, floatX {config.floatX}, and the model's x {model.x.dtype}; "
             "expected the same"
         )
     if not hasattr(model, "y"):
         return x, None
     if y is None:
         raise ValueError(f"{name} has no labels, and the model learns from them; expected (x, y)")
-    n_rows, n_labels = (len(variable.get_value(borrow=True)) for variable in pair)
-    if n_rows != n_labels:
-        raise ValueError(f"{name} has {n_rows} rows and {n_labels} labels; expected as many")
+    if len(x) != len(y):
+        raise ValueError(f"{name} has {len(x)} rows and {len(y)} labels; expected as many")
     return pair
 
 
-def _sha256(pair):
-    """Return the checksum of data."""
+def _read_through(train_set, valid_set, floatX, progress):
+    """Read all data, which checks them; return the checksum of the training data as floatX."""
     digest = hashlib.sha256()
-    for variable in pair:
-        if variable is not None:
-            digest.update(np.ascontiguousarray(variable.get_value(borrow=True)))
+    for block in _blocks(train_set[0], "training data", progress):
+        digest.update(to_floatX(block, floatX))
+    if train_set[1] is not None:
+        digest.update(train_set[1])
+    if valid_set is not None:
+        for _ in _blocks(valid_set[0], "validation data", progress):
+            pass
     return digest.hexdigest()
+
+
+def _blocks(x, name, progress):
+    """Yield the rows of data, some at a time."""
+    n_rows = rows_in_window(x)
+    for start in range(0, len(x), n_rows):
+        yield np.asarray(x[start : start + n_rows])
+        if progress is not None:
+            done = min(start + n_rows, len(x))
+            progress(name, x.nbytes * done // len(x), x.nbytes)
 
 
 def build_model(config, n_visible):

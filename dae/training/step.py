@@ -23,7 +23,7 @@ def compile_train_da(model, train_set_x, *, batch_size, **settings):
         It has `x`, the symbolic minibatch, and `get_cost_updates`, which returns the cost and the
         updates of a step; such as `Autoencoder`.
     train_set_x : shared variable, shape (n_train, ...)
-        The training data, such as a matrix (n_train, n_visible).
+        The training data, such as a matrix (n_train, n_visible). Bytes are divided by 256.
     batch_size : int
         Number of rows in a minibatch.
     **settings
@@ -49,25 +49,24 @@ def compile_train_da(model, train_set_x, *, batch_size, **settings):
     >>> bool(train_da(0) > train_da(0))
     True
     """
-    train_da, _ = compile_step(model, (train_set_x, None), batch_size, settings)
+    index = pt.lscalar("index")
+    x = train_set_x[index * batch_size : (index + 1) * batch_size]
+    train_da, _ = _compile(model, [index], {model.x: _pixels(x, model)}, settings, [0])
     return train_da
 
 
-def compile_step(model, train_set, batch_size, settings, order=None):
-    """Compile as `compile_train_da` does, and return what a step updates as well.
+def compile_step(model, minibatch, settings):
+    """Compile `train_da(*minibatch)`: one step on one minibatch, which returns its cost.
 
     Parameters
     ----------
     model : object
         As for `compile_train_da`.
-    train_set : (shared variable, shared variable or None)
-        The training data: ``x``, and the labels ``y`` of a model that has `y`.
-    batch_size : int
-        Number of rows in a minibatch.
+    minibatch : list of ndarray
+        A minibatch: its x, of bytes or of the dtype of the model's x, and, where the model learns
+        from labels, its y.
     settings : dict
         From the names of parameters of ``model.get_cost_updates`` to their values.
-    order : shared int64 vector, shape (n_train,), optional
-        The order in which to go through the rows; by default that of the data.
 
     Returns
     -------
@@ -76,7 +75,12 @@ def compile_step(model, train_set, batch_size, settings, order=None):
     updated : list of shared variables
         What it updates, in the order of the updates.
     """
-    index = pt.lscalar("index")
+    inputs, givens = _minibatch(model, minibatch)
+    return _compile(model, inputs, givens, settings, minibatch)
+
+
+def _compile(model, inputs, givens, settings, example):
+    """Compile a step, of which an example is given; return it, and what it updates."""
     arguments = []
     for setting in settings.values():
         if isinstance(setting, Variable):
@@ -85,15 +89,11 @@ def compile_step(model, train_set, batch_size, settings, order=None):
     cost, updates = model.get_cost_updates(**settings)
     updates = dict(updates)  # Theano's own models return a list of pairs
     train_da = pytensor.function(
-        [index, *arguments],
-        cost,
-        updates=updates,
-        givens=_minibatch(model, train_set, index * batch_size, (index + 1) * batch_size, order),
-        name="train_da",
+        [*inputs, *arguments], cost, updates=updates, givens=givens, name="train_da"
     )
     # Numba compiles on the first call. So make one, and take back what it did.
     before = {shared: shared.get_value() for shared in updates}
-    train_da(0, *(np.zeros((), argument.dtype) for argument in arguments))
+    train_da(*example, *(np.zeros((), argument.dtype) for argument in arguments))
     for shared, value in before.items():
         shared.set_value(value, borrow=True)
     return train_da, list(updates)
@@ -107,7 +107,7 @@ def compile_validation(model, valid_set):
     model : object
         It has `x`, for data with labels `y`, and `get_validation_loss`, which returns the mean loss
         of a minibatch.
-    valid_set : (shared variable, shared variable or None)
+    valid_set : (ndarray or FileRows, ndarray or None)
         The data ``x`` and their labels ``y``.
 
     Returns
@@ -115,25 +115,34 @@ def compile_validation(model, valid_set):
     callable
         Without arguments; it returns the mean loss over all rows.
     """
-    start, stop = pt.lscalars("start", "stop")
+    parts = [part for part in valid_set if part is not None]
+    inputs, givens = _minibatch(model, parts)
     loss = pytensor.function(
-        [start, stop],
-        model.get_validation_loss(),
-        givens=_minibatch(model, valid_set, start, stop),
-        name="validation_loss",
+        inputs, model.get_validation_loss(), givens=givens, name="validation_loss"
     )
-    n_rows = valid_set[0].get_value(borrow=True).shape[0]
-    bounds = [*range(0, n_rows, VALIDATION_ROWS), n_rows]
+    bounds = [*range(0, len(parts[0]), VALIDATION_ROWS), len(parts[0])]
 
     def validation_loss():
-        losses = [float(loss(*rows)) for rows in pairwise(bounds)]
+        losses = [
+            float(loss(*(np.asarray(part[start:stop]) for part in parts)))
+            for start, stop in pairwise(bounds)
+        ]
         return float(np.average(losses, weights=np.diff(bounds)))
 
     return validation_loss
 
 
-def _minibatch(model, data, start, stop, order=None):
-    """Return the substitutions that give a model rows of data."""
-    rows = slice(start, stop) if order is None else order[start:stop]
-    x, y = data
-    return {model.x: x[rows]} if y is None else {model.x: x[rows], model.y: y[rows]}
+def _minibatch(model, parts):
+    """Return the inputs of a function of minibatches, and what they are to the model."""
+    variables = [model.x, model.y] if len(parts) == 2 else [model.x]
+    inputs = [
+        variable.type.clone(dtype=part.dtype, shape=(None,) * variable.ndim)()
+        for variable, part in zip(variables, parts, strict=True)
+    ]
+    givens = dict(zip(variables, inputs, strict=True))
+    return inputs, givens | {model.x: _pixels(inputs[0], model)}
+
+
+def _pixels(x, model):
+    """Return rows of data as the model expects them: bytes are divided by 256."""
+    return pt.cast(x, model.x.dtype) * (1 / 256) if x.dtype == "uint8" else x

@@ -834,7 +834,14 @@ def test_a_bar_is_shown_while_data_is_downloaded(command, tmp_path, monkeypatch)
 # What it holds in memory
 
 
-def test_the_training_data_is_held_once(command, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "dtype", "copies"),
+    [("data.npz", "uint8", 1), ("data.npz", "float32", 4), ("data.npy", "uint8", 0),
+     ("data.npy", "float64", 0)],
+)  # fmt: skip
+def test_the_training_data_is_held_once_or_stays_in_its_file(
+    command, tmp_path, monkeypatch, name, dtype, copies
+):
     class EnoughError(Exception):
         pass
 
@@ -844,17 +851,19 @@ def test_the_training_data_is_held_once(command, tmp_path, monkeypatch):
 
     monkeypatch.setattr(fitting, "compile_step", stop)
     x = RandomState(1).randint(256, size=(20_000, 400)).astype("uint8")
+    pixels = x if dtype == "uint8" else (x / 256).astype(dtype)
+    with (tmp_path / name).open("wb") as file:
+        np.save(file, pixels) if name == "data.npy" else np.savez(file, train_x=pixels)
     held = []
-    for pixels, at_most in ((x, 4 + 1), ((x / 256).astype("float32"), 4 + 4)):
-        np.save(tmp_path / "data.npy", pixels)
-        del pixels
-        tracemalloc.start()
+    tracemalloc.start()
+    try:
         with pytest.raises(EnoughError):
             command(
-                f"--data={tmp_path / 'data.npy'}", "--floatX=float32", "--n-hidden=2",
-                "--output-dir", tmp_path / f"out{at_most}",
+                f"--data={tmp_path / name}", "--floatX=float32", "--n-hidden=2", "--output-dir",
+                tmp_path / "out",
             )  # fmt: skip
+    finally:
         tracemalloc.stop()
-        now, peak = held.pop()
-        assert now < 4.9 * x.size
-        assert peak < (at_most + 1) * x.size
+    now, peak = held.pop()
+    assert now < (copies + 0.5) * x.size
+    assert peak < (copies + 1) * x.size
