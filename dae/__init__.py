@@ -16,6 +16,7 @@ _ROOMS = {
     "DenoisingAutoencoder": "models.autoencoder",
     "Epoch": "training.epochs",
     "LogisticRegression": "models.logistic_regression",
+    "ModelError": "training.model_file",
     "RandomStreams": "random",
     "Run": "training.run_directory",
     "RunError": "training.run_directory",
@@ -24,7 +25,9 @@ _ROOMS = {
     "cross_entropy": "models.costs",
     "fit": "training.fitting",
     "load_data": "datasets",
+    "load_model": "training.model_file",
     "masking_noise": "models.noise",
+    "save_model": "training.model_file",
     "tile_raster_images": "reports.tiles",
 }
 

@@ -1,4 +1,4 @@
-"""What the command `train` does with its options: find the data, call `fit`, report and draw."""
+"""What the command `train` does with its options: find the data, call `fit`, and report."""
 
 import contextlib
 import shlex
@@ -7,14 +7,12 @@ import time
 from dataclasses import fields, replace
 
 import pytensor
-from numpy.random import RandomState
 from pytensor.compile.mode import get_default_mode
 
 from dae.commands._console import StoppedError
+from dae.commands._results import save_noise, save_results
+from dae.commands._snapshots import Snapshots
 from dae.datasets import DataError, read_data, to_floatX
-from dae.random import RandomStreams
-from dae.reports.curves import plot_costs
-from dae.reports.tiles import draw_filters, draw_side_by_side, enlarge, save_image
 from dae.training.callbacks import Callback
 from dae.training.config import Config, ConfigError
 from dae.training.fitting import fit
@@ -37,9 +35,12 @@ def train_and_save(options, session):
         validation = dataset.valid[0] if len(dataset.valid[0]) else None
         with contextlib.ExitStack() as exit_stack:
             report = Report(session, exit_stack, options.report_every)
+            every = options.snapshots or Snapshots.every_of(run)
+            snapshots = Snapshots(run, every) if every else None
+            callbacks = [report, snapshots] if snapshots else [report]
             try:
                 model, history = fit(
-                    config, train_x, validation=validation, run=run, callbacks=[report]
+                    config, train_x, validation=validation, run=run, callbacks=callbacks
                 )
             except ConfigError as error:
                 if error.name == "patience":
@@ -55,8 +56,7 @@ def train_and_save(options, session):
         if session.stopped:
             place = f"at epoch {len(history)}, minibatch {len(run.costs)}"
             raise StoppedError(session.stopped.status, f"{session.stopped} {place}")
-        shown = dataset.test[0] if len(dataset.test[0]) else dataset.train[0]
-        save_pictures(run, model, to_floatX(shown[:100], config.floatX))
+        save_results(run, model, dataset, options.sort_filters, snapshots, options.report)
         session.say(f"time: {seconds:.0f}s")
         session.say(f"results: {run.directory}")
 
@@ -174,25 +174,3 @@ class Report(Callback):
             self._session.say(f"Training epoch {epoch.epoch}, cost {epoch.cost:f}")
             if self._session.stopped:
                 training.stop()
-
-
-def save_noise(run):
-    """Draw the sample of the noise that the worksheet draws first."""
-    config = run.config
-    theano_rng = RandomStreams(RandomState(config.seed).randint(2**30))
-    sample = theano_rng.binomial(size=(10, 10), n=1, p=1 - config.corruption_level)
-    bits = sample.eval(mode="FAST_COMPILE")  # one call: not worth machine code
-    with run.written("noise.png") as path:
-        save_image(path, enlarge(255 * bits.astype("uint8"), 24))
-
-
-def save_pictures(run, model, shown):
-    """Draw the filters, reconstructions of images, and the costs."""
-    with pytensor.config.change_flags(floatX=run.config.floatX):
-        z = model.feedforward().eval({model.x: shown}, mode="FAST_COMPILE")
-    with run.written("filters.png") as path:
-        save_image(path, draw_filters(model.W.get_value(borrow=True), run.config.image_shape))
-    with run.written("reconstructions.png") as path:
-        save_image(path, draw_side_by_side(shown, z, img_shape=run.config.image_shape))
-    with run.written("costs.png") as path:
-        plot_costs(path, [epoch.cost for epoch in run.history])

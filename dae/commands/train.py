@@ -122,6 +122,24 @@ def make_parser():
         default=10,
         help="epochs between reports (default: 10)",
     )
+    output.add_argument(
+        "--snapshots",
+        type=positive_int,
+        metavar="N",
+        help="keep a picture of the filters every N epochs, and animate them in filters.gif and in "
+        "the page (default: none)",
+    )
+    output.add_argument(
+        "--sort-filters",
+        action="store_true",
+        help="draw the hidden units first that contribute most to the reconstructions",
+    )
+    output.add_argument(
+        "--no-report",
+        action="store_false",
+        dest="report",
+        help="do not write the page report.html",
+    )
     output.add_argument("--quiet", action="store_true", help="print errors only")
     return parser
 

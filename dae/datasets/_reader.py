@@ -24,6 +24,7 @@ RATIO = 100
 GRACE = 64 * 2**20  # bytes
 
 BLOCK = 2**20  # bytes; what is read at a time
+CHANNELS = (), (1,), (3,)  # of images; grey ones may say so or not
 MAX_SIDE = 2**20  # pixels; beyond it a header is damaged, not an image large
 
 GZIP_ERRORS = (OSError, EOFError, zlib.error)
@@ -173,11 +174,11 @@ class BoundedReader:
         DataError
             If images or labels cannot have this shape.
         """
-        possible = len(shape) in (1, 2, 3) and shape[0] >= 0
+        possible = len(shape) in (1, 2, 3, 4) and shape[0] >= 0 and tuple(shape[3:]) in CHANNELS
         if not possible or not all(1 <= side <= MAX_SIDE for side in shape[1:]):
             raise self.error(
                 f"declares an array of shape {str(tuple(shape))[:80]}; expected (images, pixels), "
-                "(images, height, width) or, for labels, (images,)"
+                "(images, height, width), (images, height, width, 3) or, for labels, (images,)"
             )
         return math.prod(shape)
 

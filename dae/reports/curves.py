@@ -1,7 +1,7 @@
 """Curves of a training."""
 
 
-def plot_costs(path, costs):
+def plot_costs(path, costs, validation_costs=(), baselines=None, n_visible=None, unit="nats"):
     """Plot the cost against the epoch.
 
     Parameters
@@ -9,14 +9,34 @@ def plot_costs(path, costs):
     path : path-like
         The picture to write, in the format that its extension says.
     costs : sequence of float
-        The mean cost of each epoch, in nats per image.
+        The mean cost of each epoch, per image.
+    validation_costs : sequence of (int, float), default=()
+        Epochs, and the costs of the validation data after them, per image.
+    baselines : dict, optional
+        From names to costs per image, which become horizontal lines.
+    n_visible : int, optional
+        Number of visible units, for a second axis with the cost per pixel.
+    unit : str, default='nats'
+        What the cost is measured in.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(range(len(costs)), costs, marker="." if len(costs) < 20 else "")
-    axes.set(xlabel="epoch", ylabel="cost (cross-entropy, nats per image)")
+    marker = "." if len(costs) < 20 else ""
+    axes.plot(range(len(costs)), costs, marker=marker, label="training")
+    if validation_costs:
+        axes.plot(*zip(*validation_costs, strict=True), "--", marker=marker, label="validation")
+    for number, (name, cost) in enumerate((baselines or {}).items(), start=2):
+        axes.axhline(cost, color=f"C{number}", linestyle=":", label=name)
+    axes.set(xlabel="epoch", ylabel=f"cost ({unit} per image)")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
+    if len(axes.lines) > 1:
+        axes.legend()
+    if n_visible is not None:
+        per_pixel = axes.secondary_yaxis(
+            "right", functions=(lambda cost: cost / n_visible, lambda cost: cost * n_visible)
+        )
+        per_pixel.set_ylabel(f"{unit} per pixel")
     figure.savefig(path, dpi=150)

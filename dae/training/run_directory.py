@@ -1,6 +1,7 @@
 """A run directory: what was asked for, how it went, what came out, and where to go on from."""
 
 import errno
+import inspect
 import json
 import os
 import platform
@@ -17,10 +18,10 @@ from filelock import FileLock, Timeout
 import dae
 from dae._files import atomic_write, naming
 from dae.training._checkpoints import Checkpoint, from_bytes, to_bytes
-from dae.training._state import named
 from dae.training.callbacks import Callback
 from dae.training.config import POSITIVE, Config, ConfigError
 from dae.training.epochs import Epoch
+from dae.training.model_file import save_model
 
 CHECKPOINT_SECONDS = 60
 """How much work may be lost, where `checkpoint_every` does not say."""
@@ -327,18 +328,20 @@ class Run(Callback):
         self._saved_at = time.monotonic()
 
     def save_model(self, model, name="model.npz"):
-        """Write a model: the parameters, under the names that they have in a checkpoint.
+        """Write a model, for `load_model`, with its image shape and corruption level.
 
         Parameters
         ----------
         model : object
-            It has `params`, such as W, b and b_prime.
+            It has `params`, such as W, b and b_prime, `x` and `get_cost_updates`.
         name : str, default="model.npz"
             The file.
         """
-        arrays = {name: param.get_value(borrow=True) for name, param in named(model.params).items()}
-        with self.written(name) as path:
-            np.savez(path, **arrays)
+        about = {"image_shape": self.config.image_shape}
+        if "corruption_level" in inspect.signature(model.get_cost_updates).parameters:
+            about["corruption_level"] = float(self.config.corruption_level)
+        with self.written(name) as path, path.open("wb") as file:
+            save_model(file, model, about)
 
     def on_minibatch(self, training):
         """Save a checkpoint if the last one is a minute old.

@@ -49,7 +49,7 @@ def status(pid):
 def kill_and_complete(folder, data, n_kills):
     fitting.build_model = once(fitting.build_model)
     fitting.compile_step = once(fitting.compile_step)
-    _train_and_save.save_pictures = lambda *args: None
+    _train_and_save.save_results = lambda *args: None
     train_epochs, fitting.train_epochs = fitting.train_epochs, lambda *args, **kwargs: []
     settings = ["--n-hidden=5", "--floatX=float32", "--quiet", f"--output-dir={folder}/compiled"]
     assert main([f"--data={data}", *settings]) == 0

@@ -173,7 +173,7 @@ def test_all_that_is_promised_is_written(published_run):
     level, _stdout, folder, directory = published_run
     directory = folder / directory
     names = {"config.json", "costs.csv", "costs.png", "filters.png", "reconstructions.png"}
-    names |= {"model.npz", "checkpoint.npz", "checkpoint.previous.npz", "run.lock"}
+    names |= {"report.html", "model.npz", "checkpoint.npz", "checkpoint.previous.npz", "run.lock"}
     assert set(os.listdir(directory)) == names | ({"noise.png"} if level else set())
 
     costs = read_costs(directory)
@@ -198,6 +198,16 @@ def test_all_that_is_promised_is_written(published_run):
     }
 
     model = read_model(directory)
+    assert model.pop("format_version") == 1
+    about = json.loads(str(model.pop("about")))
+    assert about.pop("versions").keys() == {"dae", "pytensor", "numpy"}
+    assert about == {
+        "kind": "DenoisingAutoencoder" if level else "Autoencoder",
+        "dtype": "float64",
+        "pixels": "bytes / 256",
+        "image_shape": [28, 28],
+        "corruption_level": level,
+    }
     shapes = {name: (array.shape, array.dtype.name) for name, array in model.items()}
     assert shapes == {
         "W": ((784, 100), "float64"),
@@ -245,7 +255,8 @@ def test_options_are_heeded(command, small, tmp_path):
     assert read_model(out)["W"].dtype == np.float32
     assert json.loads((out / "config.json").read_text())["image_shape"] == [2, 8]
     with Image.open(out / "filters.png") as picture:
-        assert picture.size == (2 * 8 + 1, 2 * 2 + 1)  # 3 filters of 2x8 in a grid of 2x2
+        # 3 filters of 2x8 in a grid of 2x2, each pixel a square of 30x30
+        assert picture.size == (30 * (2 * 8 + 1), 30 * (2 * 2 + 1))
 
 
 def test_pixels_that_make_no_square_are_drawn_in_a_row(command, tmp_path):
@@ -257,7 +268,7 @@ def test_pixels_that_make_no_square_are_drawn_in_a_row(command, tmp_path):
     assert (status, stderr) == (0, "")
     assert "20 images of 1x6, 1 minibatches of 20" in stdout
     with Image.open(out / "filters.png") as picture:
-        assert picture.size == (6 + 1 + 6, 1)
+        assert picture.size == (39 * (6 + 1 + 6), 39)
 
 
 def test_quiet_prints_nothing(command, small, tmp_path):
@@ -413,7 +424,7 @@ def crash():
 def test_a_run_in_parts_gives_the_same_bits_as_one_in_one_go(
     command, small, tmp_path, monkeypatch, level, floatX
 ):
-    monkeypatch.setattr(_train_and_save, "save_pictures", lambda *args: None)
+    monkeypatch.setattr(_train_and_save, "save_results", lambda *args: None)
     options = [*small, f"--corruption-level={level}", f"--floatX={floatX}"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert command(*options, "--output-dir", whole)[0] == 0

@@ -14,6 +14,9 @@ import pytest
 from dae.commands import make_mini_mnist
 from dae.datasets import MINI_MNIST, DataError, _downloads, load_data, read_data, to_floatX
 
+# The pixels of the arrays here, unlike those of images, need not vary.
+pytestmark = pytest.mark.filterwarnings("ignore:.*hardly vary")
+
 IDX_NAMES = [
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",

@@ -13,6 +13,9 @@ import pytest
 
 from dae.datasets import DataError, read_data
 
+# The pixels of the arrays here, unlike those of images, need not vary.
+pytestmark = pytest.mark.filterwarnings("ignore:.*hardly vary")
+
 SAMPLES = sorted((Path(__file__).parent / "data").glob("*.pkl.gz"))
 
 
