@@ -15,7 +15,7 @@ from dae.datasets import to_floatX
 from dae.models import Autoencoder, DenoisingAutoencoder
 from dae.random import RandomStreams
 from dae.training._state import State
-from dae.training.config import ConfigError
+from dae.training.config import Config, ConfigError
 from dae.training.early_stopping import BestModel, EarlyStopping
 from dae.training.epochs import train_epochs
 from dae.training.run_directory import RunError
@@ -45,7 +45,7 @@ class Training:
 
     Parameters
     ----------
-    config : Config
+    config : Settings
         The settings.
     model : object
         What is trained: see `fit`.
@@ -64,6 +64,8 @@ class Training:
         Number of minibatches in an epoch.
     train_da : callable or None
         The compiled step; None until it is compiled.
+    best_model : BestModel or None
+        What keeps the best parameters; None without early stopping.
     history : list of Epoch
         The epochs that are done.
     costs : list of float
@@ -82,6 +84,7 @@ class Training:
         self.run = run
         self.n_train_batches = self._n_train // config.batch_size
         self.train_da = None
+        self.best_model = None
         self.history = [] if run is None else run.history
         self.costs = [] if run is None else run.costs
         self.is_stopped = False
@@ -109,7 +112,8 @@ class Training:
         """Stop the training after the present minibatch.
 
         If that completes an epoch, the epoch is still recorded and shown to the callbacks. Then
-        `fit` saves a checkpoint, if there is a directory, and returns.
+        `fit` saves a checkpoint, if there is a directory, and returns. Called in `on_begin`, it
+        has `fit` return at once.
         """
         self.is_stopped = True
 
@@ -228,8 +232,8 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=()):
 
     Parameters
     ----------
-    config : Config
-        The settings.
+    config : Settings
+        The settings: a `Config`, or those of another kind of training.
     data : array_like or shared variable, shape (n_train, n_visible), or pair of it and labels
         The training data: bytes, which are divided by 256, or floats; a model with labels needs
         the pair ``(x, y)``, with ``y`` of shape (n_train,), int32. Shared variables, such as
@@ -250,7 +254,7 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=()):
 
         Its noise, if any, comes from `theano_rng`, a `RandomStreams`. What is saved and resumed
         is `params`, whatever else the updates change, and the state of `theano_rng`. By default
-        it is the worksheet's autoencoder: see `build_model`.
+        it is the worksheet's autoencoder: see `build_model`; settings of another kind need a model.
     run : Run, optional
         The directory to keep the training in: a new one, or one that was reopened. When all of
         the `training_epochs` are done, or a callback finishes the training, it gets ``model.npz``,
@@ -309,6 +313,8 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=()):
                 "patience", config.patience, "None, since no validation data are given"
             )
         if model is None:
+            if not isinstance(config, Config):
+                raise ValueError(f"model is None; expected what {type(config).__name__} is about")
             model = build_model(config, n_visible)
         train_set = _checked_pair(train_set, "data", model, config)
         valid_set = None
@@ -319,10 +325,10 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=()):
             config = replace(config, data_sha256=_sha256(train_set))
             run.check_config(config)
         training = Training(config, model, train_set, valid_set, run)
-        if config.patience is not None:
-            patience = config.patience * training.n_train_batches
-            rule = EarlyStopping(training.n_train_batches, patience, None, improvement_threshold=1)
-            callbacks = [BestModel(rule), *callbacks]
+        rule = config.early_stopping(training.n_train_batches)
+        if rule is not None:
+            training.best_model = BestModel(EarlyStopping(training.n_train_batches, **rule))
+            callbacks = [training.best_model, *callbacks]
         if run is not None:
             if valid_set is not None:
                 run.columns["validation_loss"] = attrgetter("validation_loss")
@@ -330,6 +336,8 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=()):
             callbacks = [run, *callbacks]
         for callback in callbacks:
             callback.on_begin(training)
+            if training.is_stopped:
+                return Fitted(model, training.history)
         training._compile(callbacks)
         for callback in callbacks:
             callback.on_compiled(training)
