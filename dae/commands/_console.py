@@ -67,6 +67,7 @@ class Session:
         with self._signals_handled():
             # NumPy comes with them, which --help need not wait for.
             from dae.datasets import DataError
+            from dae.training.config import ConfigError
             from dae.training.run_directory import RunError
 
             try:
@@ -74,7 +75,7 @@ class Session:
                 return 0
             except StoppedError as error:
                 status, message = error.status, f"{error}{self.advice}"
-            except (DataError, RunError) as error:
+            except (ConfigError, DataError, RunError) as error:
                 status, message = 2, error
             except FloatingPointError as error:
                 status, message = 1, error

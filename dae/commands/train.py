@@ -6,9 +6,17 @@
 import argparse
 
 import dae
-from dae.commands._arguments import Parser, image_shape, number, positive_int
+from dae.commands._arguments import (
+    Parser,
+    add_data_options,
+    add_floatX_option,
+    add_output_options,
+    add_setting,
+    number,
+    positive_int,
+)
 from dae.commands._console import Session, close_stdout
-from dae.training.config import VALID, Config
+from dae.training.config import VALID
 
 PROG = "dae-train"
 
@@ -22,37 +30,7 @@ def make_parser():
     )
     parser.add_argument("--version", action="version", version=f"dae {dae.__version__}")
 
-    def add_setting(group, name, help, type, metavar=None):
-        group.add_argument(
-            f"--{name.replace('_', '-')}",
-            help=f"{help} (default: {getattr(Config, name)})",
-            type=type,
-            metavar=metavar,
-            default=argparse.SUPPRESS,
-        )
-
-    data = parser.add_argument_group("data")
-    add_setting(
-        data,
-        "data",
-        "mini-mnist, the bundled tenth of MNIST; mnist, the whole of it, downloaded once; a folder "
-        "of images, or of the four MNIST files; or an .npz, .npy or .pkl.gz file",
-        str,
-        "mini-mnist|mnist|PATH",
-    )
-    data.add_argument(
-        "--image-shape",
-        help="height and width in pixels: images in a folder are resized to it; elsewhere it says "
-        "how the pixels lie (default: what the data says)",
-        type=image_shape,
-        metavar="HxW",
-        default=argparse.SUPPRESS,
-    )
-    data.add_argument(
-        "--cache-dir",
-        help="where downloads are kept (default: DAE_CACHE_DIR, or the platform's cache folder)",
-        metavar="DIR",
-    )
+    add_data_options(parser)
 
     model = parser.add_argument_group("model and training")
     add_setting(
@@ -89,39 +67,9 @@ def make_parser():
         default=argparse.SUPPRESS,
     )
     add_setting(model, "seed", "decides weights, noise and order", number(int, *VALID["seed"]), "N")
-    model.add_argument(
-        "--floatX",
-        help=f"arithmetic (default: {Config.floatX})",
-        choices=["float64", "float32"],
-        default=argparse.SUPPRESS,
-    )
+    add_floatX_option(model)
 
-    output = parser.add_argument_group("output")
-    where = output.add_mutually_exclusive_group()
-    where.add_argument(
-        "--output-dir",
-        metavar="DIR",
-        help="a new or empty directory (default: one under runs/, named after the time)",
-    )
-    where.add_argument(
-        "--resume",
-        metavar="DIR",
-        help="go on with the run in this directory, with its settings; --training-epochs may be "
-        "larger, and --data say where the same data lies now",
-    )
-    output.add_argument(
-        "--checkpoint-every",
-        type=positive_int,
-        metavar="N",
-        help="epochs between checkpoints (default: one a minute, also within an epoch)",
-    )
-    output.add_argument(
-        "--report-every",
-        type=positive_int,
-        metavar="N",
-        default=10,
-        help="epochs between reports (default: 10)",
-    )
+    output = add_output_options(parser, report_every=10)
     output.add_argument(
         "--snapshots",
         type=positive_int,
@@ -140,7 +88,6 @@ def make_parser():
         dest="report",
         help="do not write the page report.html",
     )
-    output.add_argument("--quiet", action="store_true", help="print errors only")
     return parser
 
 
