@@ -27,10 +27,13 @@ _ROOMS = {
     "compile_train_da": "training.step",
     "cross_entropy": "models.costs",
     "fit": "training.fitting",
+    "gaussian_noise": "models.noise",
     "load_data": "datasets",
     "load_model": "training.model_file",
     "masking_noise": "models.noise",
+    "salt_and_pepper_noise": "models.noise",
     "save_model": "training.model_file",
+    "squared_error": "models.costs",
     "tile_raster_images": "reports.tiles",
 }
 

@@ -2,9 +2,14 @@
 
 import argparse
 import re
+from pathlib import Path
 
+import dae
 from dae.commands._console import complain
 from dae.training.config import POSITIVE, Config
+
+PARTS = ("train", "valid", "test")
+"""As `dae.datasets.PARTS`, without importing NumPy."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -96,7 +101,8 @@ def add_data_options(parser):
         data,
         "data",
         "mini-mnist, the bundled tenth of MNIST; mnist, the whole of it, downloaded once; a folder "
-        "of images, or of the four MNIST files; or an .npz, .npy or .pkl.gz file",
+        "of images, which may have folders for classes inside, or of the four MNIST files; or an "
+        ".npz, .npy or .pkl.gz file",
         str,
         "mini-mnist|mnist|PATH",
     )
@@ -109,10 +115,44 @@ def add_data_options(parser):
         default=argparse.SUPPRESS,
     )
     data.add_argument(
+        "--color",
+        help="keep red, green and blue, each a visible unit of its own (default: images in a "
+        "folder become grey)",
+        action="store_true",
+        default=argparse.SUPPRESS,
+    )
+    data.add_argument(
         "--cache-dir",
         help="where downloads are kept (default: DAE_CACHE_DIR, or the platform's cache folder)",
         metavar="DIR",
     )
+    add_image_options(parser)
+
+
+def add_image_options(parser):
+    """Add the options that say how files of images are read.
+
+    Those that are not given are absent from what is parsed.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    """
+    images = parser.add_argument_group("images in a folder")
+
+    def add_flag(name, help):
+        images.add_argument(name, help=help, action="store_true", default=argparse.SUPPRESS)
+
+    add_flag("--crop", "cut them to the proportions of the image shape (default: stretch them)")
+    add_flag(
+        "--autocontrast",
+        "stretch the values of each to the whole range, such as those with 12 bits kept in 16",
+    )
+    add_setting(
+        images, "background", "colour behind transparent pixels, such as white or '#ff8800'", str,
+        "COLOUR",
+    )  # fmt: skip
+    add_flag("--skip-bad-images", "name those that cannot be read, and leave them out")
 
 
 def add_floatX_option(group):
@@ -130,8 +170,8 @@ def add_floatX_option(group):
     )
 
 
-def add_output_options(parser, report_every):
-    """Add the options that say what to write and to print, and where.
+def add_run_options(parser, report_every):
+    """Add the options that say where a training is kept, and what it prints.
 
     Parameters
     ----------
@@ -172,3 +212,83 @@ def add_output_options(parser, report_every):
     )
     output.add_argument("--quiet", action="store_true", help="print errors only")
     return output
+
+
+def path_ending_in(*endings):
+    """Return the type of an option: a path with one of several endings.
+
+    Parameters
+    ----------
+    *endings : str
+        Such as ``.npy``; an empty one for a path without.
+
+    Returns
+    -------
+    callable
+        From the text to the path; it raises `argparse.ArgumentTypeError`.
+    """
+    *others, last = (ending or "without an ending" for ending in endings)
+    expected = f"{', '.join(others)} or {last}" if others else last
+
+    def parse(text):
+        path = Path(text)
+        if path.suffix not in endings:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a name ending in {expected}")
+        return path
+
+    return parse
+
+
+def add_model_and_data(parser):
+    """Add what a command that uses a trained model is given.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+
+    Returns
+    -------
+    argument group
+        That of the data, for more options.
+    """
+    parser.add_argument("--version", action="version", version=f"dae {dae.__version__}")
+    parser.add_argument("run", metavar="RUN", help="a run directory of dae-train, or a model file")
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "data",
+        metavar="DATA",
+        help="an image, or what --data of dae-train takes: mini-mnist, mnist, a folder of images, "
+        "which may have folders for classes inside, or of the four MNIST files; or an .npz, .npy "
+        "or .pkl.gz file",
+    )
+    data.add_argument(
+        "--part",
+        choices=[*PARTS, "all"],
+        default="all",
+        help="which images of a data set that has parts (default: all of them, in this order)",
+    )
+    data.add_argument(
+        "--resize",
+        action="store_true",
+        help="resize images in files to the size that the model expects (default: refuse others)",
+    )
+    data.add_argument(
+        "--cache-dir",
+        help="where downloads are kept (default: DAE_CACHE_DIR, or the platform's cache folder)",
+        metavar="DIR",
+    )
+    add_image_options(parser)
+    return data
+
+
+def add_output_options(group):
+    """Add how a command that uses a trained model puts out its results.
+
+    Parameters
+    ----------
+    group : argparse.ArgumentParser or argument group
+    """
+    group.add_argument(
+        "--force", action="store_true", help="replace the file that is there (default: refuse)"
+    )
+    group.add_argument("--quiet", action="store_true", help="print errors only")

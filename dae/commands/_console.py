@@ -68,6 +68,7 @@ class Session:
             # NumPy comes with them, which --help need not wait for.
             from dae.datasets import DataError
             from dae.training.config import ConfigError
+            from dae.training.model_file import ModelError
             from dae.training.run_directory import RunError
 
             try:
@@ -75,7 +76,7 @@ class Session:
                 return 0
             except StoppedError as error:
                 status, message = error.status, f"{error}{self.advice}"
-            except (ConfigError, DataError, RunError) as error:
+            except (ConfigError, DataError, ModelError, RunError) as error:
                 status, message = 2, error
             except FloatingPointError as error:
                 status, message = 1, error

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import RandomState
 
 from dae.commands._run_page import UNITS, write_run_page
-from dae.commands._views import Views, compile_view
+from dae.commands._views import Views, compile_view, standardize
 from dae.datasets import to_floatX
 from dae.random import RandomStreams
 from dae.reports.curves import plot_costs
@@ -124,8 +124,8 @@ def save_results(run, model, dataset, sort_filters=False, snapshots=None, with_p
             UNITS[results.cost],
         )
     if with_page:
-        with run.written("report.html") as path:
-            write_run_page(path, run, results)
+        with run.written("report.html") as path, path.open("wb") as file:
+            write_run_page(file, run, results)
 
 
 def compute_results(run, model, dataset, sort_filters, snapshots):
@@ -153,12 +153,16 @@ def compute_results(run, model, dataset, sort_filters, snapshots):
         order = sort_by_contribution(model.W_prime.eval(mode="FAST_COMPILE"), views.codes)
     train_x = to_floatX(images["training"], config.floatX)
     judged_x = to_floatX(images[judged_part], config.floatX)
-    cost = getattr(config, "cost", "cross-entropy")
+    cost = getattr(model, "cost", "cross-entropy")
     costs, costs_with_noise = [], []
     for start in range(0, len(judged_x), N_VIEWED):
         batch = view(judged_x[start : start + N_VIEWED])
-        costs.extend(image_costs(batch.original, batch.reconstructed, cost))
-        costs_with_noise.extend(image_costs(batch.original, batch.denoised, cost))
+        x, z, denoised = (
+            standardize(model, images)
+            for images in (batch.original, batch.reconstructed, batch.denoised)
+        )
+        costs.extend(image_costs(x, z, cost))
+        costs_with_noise.extend(image_costs(x, denoised, cost))
     return Results(
         n_train=len(train_x),
         n_visible=len(W),
@@ -169,7 +173,9 @@ def compute_results(run, model, dataset, sort_filters, snapshots):
         cost=cost,
         loss=float(np.mean(costs)),
         loss_with_noise=float(np.mean(costs_with_noise)),
-        baselines=compute_baselines(train_x, judged_x, config.n_hidden, cost),
+        baselines=compute_baselines(
+            standardize(model, train_x), standardize(model, judged_x), config.n_hidden, cost
+        ),
         n_judged=len(judged_x),
         judged_part=judged_part,
         validation_losses=[

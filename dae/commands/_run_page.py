@@ -4,7 +4,7 @@ import json
 import shlex
 from dataclasses import asdict, fields
 
-from dae.reports.chart import draw_chart
+from dae.reports.chart import Curve, draw_chart
 from dae.reports.page import (
     animation,
     beside,
@@ -22,13 +22,12 @@ UNITS = {"cross-entropy": "nats", "squared-error": "squared error"}
 """What each cost is measured in."""
 
 
-def write_run_page(path, run, results):
+def write_run_page(file, run, results):
     """Write the page of a run.
 
     Parameters
     ----------
-    path : pathlib.Path
-        The file.
+    file : binary file
     run : Run
         The directory, with its settings and its history.
     results : Results
@@ -82,7 +81,7 @@ def write_run_page(path, run, results):
     n_train = results.n_train
     size = "×".join(map(str, shape[:2])) + (" in colour" if len(shape) == 3 else "")
     subtitle = f"{run.directory} · {n_train} images of {size} from {config.data}"
-    write_page(path, kind, subtitle, sections)
+    write_page(file, kind, subtitle, sections)
 
 
 def describe_quality(run, results):
@@ -145,11 +144,12 @@ def draw_costs(run, results):
     str
         HTML.
     """
-    training = "training, with noise" if run.config.corruption_level else "training"
-    curves = {training: [(epoch.epoch, epoch.cost) for epoch in run.history]}
-    validation = "validation, without noise" if run.config.corruption_level else "validation"
+    with_noise, without = ", with noise", ", without noise"
+    if not run.config.corruption_level:
+        with_noise = without = ""
+    curves = [Curve(f"training{with_noise}", [(epoch.epoch, epoch.cost) for epoch in run.history])]
     if results.validation_losses:
-        curves[validation] = results.validation_losses
+        curves.append(Curve(f"validation{without}", results.validation_losses, 1, is_dashed=True))
     unit = UNITS[results.cost]
     chart = draw_chart(
         curves,
@@ -159,13 +159,13 @@ def draw_costs(run, results):
         f"{unit} per pixel",
         1 / results.n_visible,
     )
-    numbers = [dict(points) for points in curves.values()]
+    numbers = [dict(curve.points) for curve in curves]
     epochs = sorted(set.intersection(*map(set, numbers)))
     rows = [
         (str(epoch), *(f"{costs[epoch]:.6f}" for costs in numbers))
         for epoch in epochs[:: max(len(epochs) // 20, 1)]
     ]
-    return chart + folded("The numbers", table(["epoch", *curves], rows))
+    return chart + folded("The numbers", table(["epoch", *(curve.name for curve in curves)], rows))
 
 
 def show_filters(config, results):
@@ -236,12 +236,14 @@ def command_to_repeat(config):
     for field in fields(Config):
         value = getattr(config, field.name)
         option = f"--{field.name.replace('_', '-')}"
-        if field.name == "data_sha256" or value in (field.default, None):
-            continue
-        if field.name == "image_shape":
+        if field.name == "image_shape" and value is not None:
             # The data sets that have a name have a shape of their own.
             if config.data not in ("mini-mnist", "mnist"):
                 words += [option, "x".join(map(str, value[:2]))]
+        elif field.name == "color" and config.image_shape is not None:
+            words += [option] * (len(config.image_shape) == 3)
+        elif field.name == "data_sha256" or value in (field.default, None):
+            continue
         elif value is True:
             words.append(option)
         else:

@@ -4,10 +4,11 @@ import shlex
 import time
 from dataclasses import fields, replace
 
+from dae.commands._reading import IMAGE_SETTINGS, read_for
 from dae.commands._report import Advice, Report, describe_arithmetic
 from dae.commands._results import save_noise, save_results
 from dae.commands._snapshots import Snapshots
-from dae.datasets import DataError, read_data, to_floatX
+from dae.datasets import DataError, to_floatX
 from dae.training.callbacks import Callback
 from dae.training.config import Config, ConfigError, LayerConfig
 from dae.training.fitting import fit
@@ -94,8 +95,10 @@ def prepare(run, options, session, kind):
             )
         config = replace(run.config, **given)
 
-    with session.bar(unit="B", unit_scale=True, delay=0.1, leave=False) as progress:
-        dataset = read_data(config.data, config.image_shape, options.cache_dir, progress)
+    image_settings = {name: getattr(config, name) for name in IMAGE_SETTINGS}
+    dataset = read_for(
+        session, config.data, config.image_shape, options.cache_dir, **image_settings
+    )
     return replace(config, image_shape=dataset.image_shape), dataset
 
 
@@ -111,13 +114,13 @@ class Noise(Callback):
 def describe(training):
     """Return the lines that say what will be trained."""
     config, model = training.config, training.model
-    height, width = config.image_shape
+    size = "x".join(map(str, config.image_shape))
     n_train = len(training.train_set[0].get_value(borrow=True))
     return [
         f"{type(model).__name__} with {model.n_visible} visible and {config.n_hidden} hidden "
         f"units, corruption level {config.corruption_level:g}, learning rate "
         f"{config.learning_rate:g}",
-        f"{config.data}: {n_train} images of {height}x{width}, {training.n_train_batches} "
+        f"{config.data}: {n_train} images of {size}, {training.n_train_batches} "
         f"minibatches of {config.batch_size}, {config.training_epochs} epochs",
         f"seed {config.seed}, {describe_arithmetic(config)}",
     ]

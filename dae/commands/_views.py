@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytensor
+import pytensor.tensor as pt
 
 from dae.random import RandomStreams
 
@@ -61,15 +62,38 @@ def compile_view(model, corruption_level, seed):
     """
     model = copy.copy(model)
     model.theano_rng = RandomStreams(seed)
+
+    def reconstruct(x):
+        return model.get_reconstructed_input(model.get_hidden_values(x))
+
     with pytensor.config.change_flags(floatX=model.x.dtype):
-        x = model.x
+        images = pt.matrix("images")
+        x = standardize(model, images)
         tilde_x = model.get_corrupted_input(x, corruption_level) if corruption_level else x
-        y = model.get_hidden_values(x)
-        z = model.get_reconstructed_input(y)
-        denoised = model.get_reconstructed_input(model.get_hidden_values(tilde_x))
-        outputs = [tilde_x, z, denoised, y]
+        pictures = [tilde_x, reconstruct(x), reconstruct(tilde_x)]
+        if model.mean is not None:
+            pictures = [x * model.scale + model.mean for x in pictures]
         # A few calls: not worth machine code.
         function = pytensor.function(
-            [x], outputs, updates=model.theano_rng.updates(outputs), mode="FAST_COMPILE"
+            [images],
+            [*pictures, model.get_hidden_values(x)],
+            updates=model.theano_rng.updates(pictures),
+            mode="FAST_COMPILE",
         )
     return lambda images: Views(images, *function(images))
+
+
+def standardize(model, images):
+    """Return what a model is given for images.
+
+    Parameters
+    ----------
+    model : Autoencoder
+    images : ndarray or matrix, shape (n_images, n_visible)
+
+    Returns
+    -------
+    ndarray or matrix, shape (n_images, n_visible)
+        The images themselves, if the model does not standardize them.
+    """
+    return images if model.mean is None else (images - model.mean) / model.scale

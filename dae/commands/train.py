@@ -10,7 +10,7 @@ from dae.commands._arguments import (
     Parser,
     add_data_options,
     add_floatX_option,
-    add_output_options,
+    add_run_options,
     add_setting,
     number,
     positive_int,
@@ -69,7 +69,7 @@ def make_parser():
     add_setting(model, "seed", "decides weights, noise and order", number(int, *VALID["seed"]), "N")
     add_floatX_option(model)
 
-    output = add_output_options(parser, report_every=10)
+    output = add_run_options(parser, report_every=10)
     output.add_argument(
         "--snapshots",
         type=positive_int,

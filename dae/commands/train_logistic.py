@@ -5,7 +5,7 @@ from dae.commands._arguments import (
     Parser,
     add_data_options,
     add_floatX_option,
-    add_output_options,
+    add_run_options,
     add_setting,
     number,
     positive_int,
@@ -42,7 +42,7 @@ def make_parser():
     ]:
         add_setting(training, name, help, type, metavar, kind=LogisticRegressionConfig)
     add_floatX_option(training)
-    add_output_options(parser, report_every=1)
+    add_run_options(parser, report_every=1)
     return parser
 
 

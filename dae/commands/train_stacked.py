@@ -10,7 +10,7 @@ from dae.commands._arguments import (
     Parser,
     add_data_options,
     add_floatX_option,
-    add_output_options,
+    add_run_options,
     add_setting,
     number,
     positive_int,
@@ -93,7 +93,7 @@ def make_parser():
     )
     add(model, "seed", "decides weights and noise", number(int, *valid["seed"]), "N")
     add_floatX_option(model)
-    add_output_options(parser, report_every=1)
+    add_run_options(parser, report_every=1)
     return parser
 
 

@@ -22,6 +22,8 @@ PART_FOLDERS = {
     "test": "test",
 }
 
+STACKLEVEL = 4  # of warnings: the caller of `read_data`
+
 # Images to those who have them, but Pillow does not read them without a plugin.
 FOREIGN_EXTENSIONS = {
     ".arw", ".avif", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".jxl", ".nef", ".svg",
@@ -46,14 +48,14 @@ class ImageFile(NamedTuple):
     class_name: str | None
 
 
-def read_image_folder(path, read, image_shape=None, skip_bad_images=False, progress=None):
+def read_image_folder(path, read, sides=None, skip_bad_images=False, progress=None):
     """Read a folder of images, or one image.
 
     Parameters
     ----------
     path : Path
         See `find_images`.
-    read, image_shape, skip_bad_images, progress
+    read, sides, skip_bad_images, progress
         See `read_images`.
 
     Returns
@@ -76,7 +78,7 @@ def read_image_folder(path, read, image_shape=None, skip_bad_images=False, progr
         folder, files = path.parent, [ImageFile(path.name, "train", None)]
     label_names = sorted({file.class_name for file in files} - {None})
     images, kept = read_images(
-        folder, [file.name for file in files], read, image_shape, skip_bad_images, progress
+        folder, [file.name for file in files], read, sides, skip_bad_images, progress
     )
     files = [files[i] for i in kept]
     pairs, names = [], []
@@ -126,7 +128,7 @@ def find_images(folder):
             f"{folder}: {len(foreign)} files are left out, because Pillow does not read "
             f"{', '.join(sorted(set(foreign)))}; convert them to PNG or JPEG",
             DataWarning,
-            stacklevel=2,
+            stacklevel=STACKLEVEL,
         )
     names = [name for name, extension in files if extension in known]
     if not names:
@@ -140,7 +142,7 @@ def find_images(folder):
                 f"{folder / root}: there are no labels, because it holds images ({loose[0]}) "
                 f"beside folders of images ({inner[0]})",
                 DataWarning,
-                stacklevel=2,
+                stacklevel=STACKLEVEL,
             )
         has_classes = inner and not loose
         found = [
@@ -151,7 +153,7 @@ def find_images(folder):
     return images
 
 
-def read_images(folder, names, read, image_shape=None, skip_bad_images=False, progress=None):
+def read_images(folder, names, read, sides=None, skip_bad_images=False, progress=None):
     """Read images into one array.
 
     Parameters
@@ -162,8 +164,8 @@ def read_images(folder, names, read, image_shape=None, skip_bad_images=False, pr
     read : callable
         From a path to an image: an ndarray of uint8, shape (height, width) or (height, width, 3).
         It raises a `DataError` if the file cannot be read.
-    image_shape : tuple of int, optional
-        The shape that all must have; by default that of the first.
+    sides : (int, int), optional
+        The height and width that all must have; by default those of the first.
     skip_bad_images : bool, default=False
         Whether to leave out files that cannot be read, with a `DataWarning` for each.
     progress : callable, optional
@@ -191,11 +193,11 @@ def read_images(folder, names, read, image_shape=None, skip_bad_images=False, pr
             if not skip_bad_images:
                 advice = " (the option skip_bad_images leaves it out)" if len(names) > 1 else ""
                 raise DataError(f"{error}{advice}") from error
-            warnings.warn(f"{error}; left out", DataWarning, stacklevel=2)
+            warnings.warn(f"{error}; left out", DataWarning, stacklevel=STACKLEVEL)
             continue
         size = f"{image.shape[0]}x{image.shape[1]}"
-        if image_shape is not None and image.shape != image_shape:
-            expected = f"{image_shape[0]}x{image_shape[1]}"
+        if sides is not None and image.shape[:2] != sides:
+            expected = f"{sides[0]}x{sides[1]}"
             raise DataError(f"{path}: {size} pixels; expected {expected}, or the option resize")
         if images is None:
             check_memory(folder, len(names) * image.size)
@@ -216,7 +218,7 @@ def read_images(folder, names, read, image_shape=None, skip_bad_images=False, pr
             f"{folder}: {len(names) - len(kept)} of {len(names)} images cannot be read and are "
             "left out",
             DataWarning,
-            stacklevel=2,
+            stacklevel=STACKLEVEL,
         )
     return images[: len(kept)], kept
 

@@ -25,6 +25,8 @@ IDX_FILES = (
     "t10k-labels-idx1-ubyte",
 )
 
+ARRAY_SUFFIXES = (".npy", ".npz", ".pkl", ".pickle", ".gz")
+
 SOURCES = (
     "mini-mnist, mnist, a .npz, .npy or .pkl.gz file, an image, a folder of images or a folder "
     "with MNIST's four IDX files"
@@ -232,8 +234,7 @@ def read_data(
     -----
     DataWarning
         If not all of a folder is read as its owner may expect, or if pixels hardly vary, less than
-        an eighth of their range: those of an array, or of a tenth of the images in files. Of many
-        images, a thousand are looked at.
+        an eighth of their range: those of an array, or of a tenth of the images in files.
 
     Notes
     -----
@@ -246,24 +247,25 @@ def read_data(
         path = fetch_mnist(cache_dir, progress)
     else:
         path = Path(source)
-    color = color or (image_shape is not None and len(image_shape) == 3)
+    sides = None
+    if image_shape is not None:
+        sides, color = tuple(image_shape[:2]), color or tuple(image_shape[2:]) == (3,)
     names = label_names = None
     with as_data_error(path, (MemoryError, OSError)):
         if _holds_image_files(path):
             check_background(background)
-            if crop and image_shape is None:
+            if crop and sides is None:
                 raise DataError(f"{path}: the option crop needs an image shape, such as 28x28")
-            expected = image_shape and (*image_shape[:2], *((3,) if color else ()))
             read = partial(
                 read_picture,
-                sides=expected[:2] if expected and resize else None,
+                sides=sides if resize else None,
                 color=color,
                 background=background,
                 autocontrast=autocontrast,
                 crop=crop,
             )
             pairs, names, label_names = read_image_folder(
-                path, read, expected, skip_bad_images, progress
+                path, read, sides, skip_bad_images, progress
             )
         else:
             pairs = _read_pairs(path)
@@ -275,7 +277,7 @@ def read_data(
         train, valid = _split_valid(*train)
     if len(train[0]) == 0:
         raise DataError(f"{path}: has no training images")
-    image_shape = _image_shape(image_shape, color, pairs[0][0], path)
+    image_shape = _image_shape(sides, color, pairs[0][0], path)
     _warn_if_flat(train[0], path, names)
     return Dataset(train, valid, test, image_shape, label_names, names)
 
@@ -284,7 +286,9 @@ def _holds_image_files(path):
     """Return whether this is a folder of images, or an image, rather than arrays."""
     if path.is_dir():
         return not any(_find_idx(path, name) for name in IDX_FILES)
-    return path.is_file() and path.suffix.lower() in picture_extensions()
+    suffix = path.suffix.lower()
+    # Pillow is not loaded for arrays.
+    return path.is_file() and suffix not in ARRAY_SUFFIXES and suffix in picture_extensions()
 
 
 def _read_pairs(path):
@@ -370,17 +374,15 @@ def _split_valid(x, y):
     return (x[:cut], y[:cut]), (x[cut:], y[cut:])
 
 
-def _image_shape(given, color, x, path):
+def _image_shape(sides, color, x, path):
     """Return the shape of an image: as given, as in the file, or of a square."""
     n_visible = math.prod(x.shape[1:])
-    channels = (3,) if color or (given is None and x.shape[3:] == (3,)) else ()
-    n_pixels = n_visible // math.prod(channels)
-    side = math.isqrt(n_pixels)
-    if given is not None:
-        sides = given[:2]
-    elif x.ndim > 2:
+    channels = (3,) if color or (sides is None and x.shape[3:] == (3,)) else ()
+    if sides is None and x.ndim > 2:
         sides = x.shape[1:3]
-    else:
+    elif sides is None:
+        n_pixels = n_visible // math.prod(channels)
+        side = math.isqrt(n_pixels)
         sides = (side, side) if side**2 == n_pixels else (1, n_pixels)
     shape = (*sides, *channels)
     if math.prod(shape) != n_visible:
@@ -390,11 +392,11 @@ def _image_shape(given, color, x, path):
 
 def _warn_if_flat(x, path, names):
     """Warn if pixels hardly vary: in many of the images that were files, or in a whole array."""
-    step = math.ceil(len(x) / 1000)
-    x = x[::step]
-    low, high = x.min(axis=1), x.max(axis=1)
     if names is None:
-        low, high = low.min(keepdims=True), high.max(keepdims=True)
+        some = x[:: math.ceil(len(x) / 1000)]
+        low, high = some.min(keepdims=True)[0], some.max(keepdims=True)[0]
+    else:
+        low, high = x.min(axis=1), x.max(axis=1)
     full, unit = (256, " of 255") if x.dtype == np.uint8 else (1, "")
     (flat,) = np.nonzero(high - low < full / 8)
     if len(flat) < len(low) / 10:
@@ -404,7 +406,7 @@ def _warn_if_flat(x, path, names):
         message = f"its pixels hardly vary (values {values}); expected bytes to 255, or floats to 1"
     else:
         message = (
-            f"the pixels of {len(flat)} of {len(x)} images hardly vary ({names[0][flat[0] * step]} "
+            f"the pixels of {len(flat)} of {len(x)} images hardly vary ({names[0][flat[0]]} "
             f"has values {values}); see the options autocontrast and, if they are transparent, "
             "background"
         )

@@ -2,9 +2,29 @@
 
 import math
 from html import escape
+from typing import NamedTuple
 
 MAX_POINTS = 1000
 """A curve of more points than that is thinned out."""
+
+
+class Curve(NamedTuple):
+    """A curve of a plot.
+
+    Attributes
+    ----------
+    name : str
+    points : sequence of (x, y)
+        Pairs of finite floats; a curve of very many points is thinned out.
+    color : int
+        Its number among the colours; the eighth and the first are the same.
+    is_dashed : bool
+    """
+
+    name: str
+    points: list
+    color: int = 0
+    is_dashed: bool = False
 
 
 def draw_chart(curves, levels, x_label, y_label, right_label=None, right_factor=1):
@@ -14,8 +34,7 @@ def draw_chart(curves, levels, x_label, y_label, right_label=None, right_factor=
 
     Parameters
     ----------
-    curves : dict
-        From names to sequences of (x, y), pairs of finite floats.
+    curves : sequence of Curve
     levels : dict
         From names to the heights of horizontal lines.
     x_label, y_label : str
@@ -30,9 +49,9 @@ def draw_chart(curves, levels, x_label, y_label, right_label=None, right_factor=
     str
         HTML.
     """
-    curves = {name: _thinned_out(points) for name, points in curves.items()}
-    xs = [x for points in curves.values() for x, _ in points]
-    ys = [y for points in curves.values() for _, y in points] + list(levels.values())
+    curves = [curve._replace(points=_thinned_out(curve.points)) for curve in curves]
+    xs = [x for curve in curves for x, _ in curve.points]
+    ys = [y for curve in curves for _, y in curve.points] + list(levels.values())
     left, right = min(xs), max(max(xs), min(xs) + 1)
     margin = 0.06 * (max(ys) - min(ys)) or 0.5 * abs(max(ys)) or 1.0
     bottom, top = min(ys) - margin, max(ys) + margin
@@ -58,18 +77,20 @@ def draw_chart(curves, levels, x_label, y_label, right_label=None, right_factor=
 
     shapes = [f'<path class="grid" d="M0 {down(y):.2f}H100"/>' for y in y_ticks]
     names, legend = [], []
-    ends = max(points[-1][1] for points in curves.values())
+    ends = max(curve.points[-1][1] for curve in curves)
     for name, y in levels.items():
         shapes.append(f'<path class="level" d="M0 {down(y):.2f}H100"/>')
         # Away from where the curves end.
         side = "" if y > ends else " under"
         names.append(f'<span class="name{side}" style="top:{down(y):.2f}%">{escape(name)}</span>')
-    for number, (name, points) in enumerate(curves.items()):
-        line = "L".join(f"{across(x):.2f} {down(y):.2f}" for x, y in points)
-        end = "h0" if len(points) == 1 else ""  # a line of no length has round ends: a dot
-        shapes.append(f'<path class="curve c{number % 8}" d="M{line}{end}"/>')
-        legend.append(f'<li class="c{number % 8}">{escape(name)}</li>')
-    description = f"Plot of {y_label} against {x_label}: {', '.join([*curves, *levels])}"
+    for curve in curves:
+        line = "L".join(f"{across(x):.2f} {down(y):.2f}" for x, y in curve.points)
+        end = "h0" if len(curve.points) == 1 else ""  # a line of no length has round ends: a dot
+        kind = f"c{curve.color % 8}{' dashed' * curve.is_dashed}"
+        shapes.append(f'<path class="curve {kind}" d="M{line}{end}"/>')
+        legend.append(f'<li class="{kind}"><span>{escape(curve.name)}</span></li>')
+    all_names = ", ".join([*(curve.name for curve in curves), *levels])
+    description = f"Plot of {y_label} against {x_label}: {all_names}"
     is_double = right_label is not None
     return "\n".join([
         f'<div class="chart" role="img" aria-label="{escape(description)}">',

@@ -12,13 +12,12 @@ from string import Template
 from dae.reports.tiles import save_animation, save_image
 
 
-def write_page(path, title, subtitle, sections):
+def write_page(file, title, subtitle, sections):
     """Write a page.
 
     Parameters
     ----------
-    path : pathlib.Path
-        The file.
+    file : binary file
     title, subtitle : str
         The first lines.
     sections : dict
@@ -31,7 +30,7 @@ def write_page(path, title, subtitle, sections):
     )
     page = template.substitute(title=escape(title), subtitle=escape(subtitle), body=body)
     # A name of a file may have bytes that are no text; the page shows them as question marks.
-    path.write_bytes(page.encode("utf-8", errors="replace"))
+    file.write(page.encode("utf-8", errors="replace"))
 
 
 def paragraph(text):

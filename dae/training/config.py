@@ -45,8 +45,8 @@ def _is_level(value):
 
 
 def _is_shape(value):
-    is_pair = isinstance(value, list) and len(value) == 2
-    return is_pair and all(_is_whole(side, 1, 2**31) for side in value)
+    is_shape = isinstance(value, list) and (len(value) == 2 or value[2:] == [3])
+    return is_shape and all(_is_whole(side, 1, 2**31) for side in value)
 
 
 YES_OR_NO = ("true or false", lambda value: isinstance(value, bool))
@@ -64,6 +64,11 @@ RATE = ("a number above 0, at most 1e38", lambda value: _is_number(value) and 0 
 VALID = {
     "data": ("a name or a path", lambda value: isinstance(value, str)),
     "image_shape": ("a height and a width", lambda value: value is None or _is_shape(value)),
+    "color": YES_OR_NO,
+    "crop": YES_OR_NO,
+    "autocontrast": YES_OR_NO,
+    "background": ("a colour", lambda value: isinstance(value, str)),
+    "skip_bad_images": YES_OR_NO,
     "data_sha256": ("a checksum", lambda value: value is None or isinstance(value, str)),
     "corruption_level": LEVEL,
     "corruption_levels": (
@@ -103,8 +108,13 @@ class Settings:
     ----------
     data : str, default="mini-mnist"
         Name or path of the data set.
-    image_shape : (int, int) or list of two int, optional
-        Height and width of an image in pixels; the pictures that are drawn of a run need it.
+    image_shape : (int, int), (int, int, 3) or list of such int, optional
+        Height and width of an image in pixels, and for colour images the number of channels; the
+        pictures that are drawn of a run need it.
+    color, crop, autocontrast, skip_bad_images : bool, default=False
+        How images in files are read: see `dae.datasets.read_data`.
+    background : str, default='black'
+        The same.
     data_sha256 : str, optional
         The SHA-256 of the training data as floatX, in hexadecimal; `fit` fills it in.
 
@@ -125,6 +135,11 @@ class Settings:
 
     data: str = "mini-mnist"
     image_shape: list | None = None
+    color: bool = False
+    crop: bool = False
+    autocontrast: bool = False
+    background: str = "black"
+    skip_bad_images: bool = False
     data_sha256: str | None = None
 
     def __post_init__(self):
@@ -191,7 +206,7 @@ class Config(Settings):
 
     Parameters
     ----------
-    data, image_shape, data_sha256
+    data, image_shape, color, crop, autocontrast, skip_bad_images, background, data_sha256
         The data: see `Settings`.
     corruption_level : float, default=0.3
         The probability in [0, 1] that a value of the input is hidden; 0 trains an autoencoder
@@ -272,7 +287,7 @@ class LogisticRegressionConfig(Settings):
 
     Parameters
     ----------
-    data, image_shape, data_sha256
+    data, image_shape, color, crop, autocontrast, skip_bad_images, background, data_sha256
         The data: see `Settings`.
     kind : str
         The kind of the training; not to be set.
@@ -338,7 +353,7 @@ class StackConfig(Settings):
 
     Parameters
     ----------
-    data, image_shape, data_sha256
+    data, image_shape, color, crop, autocontrast, skip_bad_images, background, data_sha256
         The data: see `Settings`.
     kind : str
         The kind of the training; not to be set.
@@ -473,8 +488,8 @@ class LayerConfig(Settings):
 
     Parameters
     ----------
-    data, image_shape : str, None
-        The stack's data set; what a layer learns from need be no images.
+    data : str
+        The stack's data set; of the other settings of it a layer knows nothing.
     data_sha256 : str, optional
         The SHA-256 of what the layer learns from, the codes of the layer below.
     kind : str

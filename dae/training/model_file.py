@@ -7,9 +7,9 @@ A file is an .npz archive without pickles, which `numpy.load` reads as well. Its
   what they are divided by then;
 - ``format_version``: 1;
 - ``about``: JSON text, with the ``kind`` of the model (the name of its class), its ``dtype``, what
-  else belongs to the kind (such as ``cost`` and ``corruption``), and what the training knew
-  (such as ``image_shape``, ``pixels`` and ``corruption_level``), and the ``versions`` of the
-  software that wrote it.
+  else belongs to the kind (such as ``cost`` and ``corruption``), what the ``pixels`` are that it
+  expects, what the training knew (such as ``image_shape`` and ``corruption_level``), and the
+  ``versions`` of the software that wrote it.
 
 A file without the last two is one of version 0.1: three arrays of an autoencoder.
 """

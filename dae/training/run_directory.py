@@ -336,7 +336,7 @@ class Run(Callback):
         self._saved_at = time.monotonic()
 
     def save_model(self, model, name="model.npz"):
-        """Write a model, for `load_model`, with its image shape and corruption level.
+        """Write a model, for `load_model`, with how images were read, and its corruption level.
 
         Parameters
         ----------
@@ -345,7 +345,8 @@ class Run(Callback):
         name : str, default="model.npz"
             The file.
         """
-        about = {"image_shape": self.config.image_shape}
+        names = ("image_shape", "crop", "autocontrast", "background")
+        about = {name: getattr(self.config, name) for name in names}
         if "corruption_level" in inspect.signature(model.get_cost_updates).parameters:
             about["corruption_level"] = float(self.config.corruption_level)
         with self.written(name) as path, path.open("wb") as file:

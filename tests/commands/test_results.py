@@ -8,15 +8,17 @@ import shlex
 from dataclasses import replace
 
 import numpy as np
+import pytensor
 import pytest
 from numpy.random import RandomState
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from dae import Config
+from dae import Config, DenoisingAutoencoder
 from dae.commands import _train_and_save
 from dae.commands._run_page import command_to_repeat
 from dae.commands._snapshots import _reorder
+from dae.commands._views import compile_view
 from dae.commands.train import make_parser
 from dae.reports.tiles import draw_filters, grid_shape
 from dae.train import main
@@ -243,3 +245,49 @@ def test_the_command_to_repeat_a_run(train):
 def test_the_command_to_repeat_the_worksheet():
     config = Config(image_shape=[28, 28], data_sha256="0")
     assert command_to_repeat(config) == "python -m dae.train"
+
+
+def test_colours(browser, train, tmp_path):
+    rng = RandomState(3)
+    x = (rng.uniform(size=(40, 4)) @ rng.uniform(size=(4, 45)) / 4).reshape(-1, 3, 5, 3)
+    np.save(tmp_path / "x.npy", x)
+    run = train(f"--data={tmp_path / 'x.npy'}", "--training-epochs=2", "--snapshots=1")
+    W = np.load(run / "model.npz")["W"]
+    assert_array_equal(read_pixels(run / "filters.png")[::46, ::46], draw_filters(W, (3, 5, 3)))
+    snapshot = read_pixels(run / "filters-every-1" / "00002.png")
+    assert_array_equal(snapshot, draw_filters(W, (3, 5, 3)))
+    originals = read_pixels(run / "reconstructions.png")[:: 512 // 120, :: 512 // 120]
+    assert_array_equal(originals[:3, :5], (255 * x[0]).astype(np.uint8))
+    with Image.open(run / "filters.gif") as animation:
+        assert animation.n_frames == 3
+    browser.open(run / "report.html")
+    assert browser.messages == []
+    assert browser.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    assert "3×5 in colour" in browser.evaluate("document.body.innerText")
+    command = command_to_repeat(Config(data="x.npy", image_shape=[3, 5, 3]))
+    assert command == "python -m dae.train --data x.npy --image-shape 3x5 --color"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_views_of_a_model_that_standardizes(dtype):
+    rng = RandomState(1)
+    with pytensor.config.change_flags(floatX=dtype):
+        model = DenoisingAutoencoder(rng, n_visible=6, n_hidden=3)
+    model.mean, model.scale = rng.uniform(0.5, 1.5, size=(2, 6)).astype(dtype)
+    W, b, b_prime = (param.get_value() for param in model.params)
+    images = rng.uniform(size=(50, 6)).astype(dtype)
+    views = compile_view(model, 0.4, seed=5)(images)
+    x = (images - model.mean) / model.scale
+    y = sigmoid(x @ W + b)
+    z = sigmoid(y @ W.T + b_prime) * model.scale + model.mean
+    tilde_x = (views.corrupted - model.mean) / model.scale
+    denoised = sigmoid(sigmoid(tilde_x @ W + b) @ W.T + b_prime) * model.scale + model.mean
+    for actual, expected in zip(views, [images, views.corrupted, z, denoised, y], strict=True):
+        assert actual.dtype == dtype
+        assert_allclose(actual, expected, rtol=2e-5 if dtype == "float32" else 1e-12)
+    is_hidden = np.abs(tilde_x) < 1e-6
+    assert_allclose(tilde_x[~is_hidden], x[~is_hidden], rtol=1e-4)
+    assert 0.3 < is_hidden.mean() < 0.5
+    # The model's own streams are where they were, and the noise is that of the seed.
+    assert_array_equal(compile_view(model, 0.4, seed=5)(images).corrupted, views.corrupted)
+    assert not np.array_equal(compile_view(model, 0.4, seed=6)(images).corrupted, views.corrupted)

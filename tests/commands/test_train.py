@@ -187,6 +187,11 @@ def test_all_that_is_promised_is_written(published_run):
     assert config == {
         "data": "mini-mnist",
         "image_shape": [28, 28],
+        "color": False,
+        "crop": False,
+        "autocontrast": False,
+        "background": "black",
+        "skip_bad_images": False,
         "data_sha256": hashlib.sha256((train_x / 256).tobytes()).hexdigest(),
         "corruption_level": level,
         "n_hidden": 100,
@@ -206,6 +211,9 @@ def test_all_that_is_promised_is_written(published_run):
         "dtype": "float64",
         "pixels": "bytes / 256",
         "image_shape": [28, 28],
+        "crop": False,
+        "autocontrast": False,
+        "background": "black",
         "corruption_level": level,
     }
     shapes = {name: (array.shape, array.dtype.name) for name, array in model.items()}
@@ -365,7 +373,7 @@ def test_wrong_usage_is_told_in_one_line_before_anything_is_done(
 
 
 def test_more_hidden_units_than_memory_holds(command, tmp_path):
-    np.save(tmp_path / "wide.npy", np.zeros((20, 10**6), np.uint8))
+    np.save(tmp_path / "wide.npy", np.tile(np.uint8([0, 255]), (20, 10**6 // 2)))
     status, stdout, stderr = command(
         "--data", tmp_path / "wide.npy", "--n-hidden=2000000000", "--output-dir", tmp_path / "out"
     )

@@ -447,6 +447,7 @@ def test_bad_files_are_named_and_left_out_if_asked(photos):
         read_data(folder)
     with pytest.warns(DataWarning) as warned:
         dataset = read_data(folder, skip_bad_images=True)
+    assert {warning.filename for warning in warned} == {__file__}
     messages = [str(warning.message) for warning in warned if "vary" not in str(warning.message)]
     for name, message in zip(["page.jpg", "IMG_3.png", "gone.png"], messages, strict=False):
         assert f"{name}: " in message
@@ -567,6 +568,7 @@ def test_arrays_of_colour_images_are_read(name, tmp_path):
     for dataset in (
         read(x),
         read(x, (6, 5, 3)),
+        read(x, np.array([6, 5, 3])),
         read(x, (6, 5), color=True),
         read(x.reshape(7, 90), (6, 5, 3)),
         read(x.reshape(7, 90), (6, 5), color=True),
@@ -575,7 +577,7 @@ def test_arrays_of_colour_images_are_read(name, tmp_path):
         np.testing.assert_array_equal(dataset.train[0], x.reshape(7, 90))
     assert read(x.reshape(7, 90), color=True).image_shape == (1, 30, 3)
     assert read(x[:, :5].reshape(7, 75), color=True).image_shape == (5, 5, 3)
-    assert read(x[..., :1]).image_shape == (6, 5)
+    assert read(x[..., :1]).image_shape == read(x[..., :1], (6, 5, 1)).image_shape == (6, 5)
     for sides, options in [((6, 5), {}), ((5, 5, 3), {}), (None, {"color": True})]:
         pixels = x if sides else x[..., 0]
         with pytest.raises(DataError, match=r"images of (90|30) pixels do not have the shape \("):

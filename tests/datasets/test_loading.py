@@ -5,12 +5,16 @@ import hashlib
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytensor
 import pytest
 
+import dae
 from dae.commands import make_mini_mnist
 from dae.datasets import MINI_MNIST, DataError, _downloads, load_data, read_data, to_floatX
 
@@ -51,6 +55,17 @@ def write_idx_folder(folder, mnist, suffix="", change=bytes, rename=str):
 
 
 # Mini MNIST
+
+
+def test_arrays_do_not_wait_for_what_reads_images():
+    program = (
+        "import sys; from dae.datasets import read_data; read_data(); print('PIL' in sys.modules)"
+    )
+    root = Path(dae.__file__).parents[1]
+    process = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert process.stdout == "False\n"
 
 
 def test_mini_mnist_is_the_file_that_its_provenance_describes():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dae.reports.chart import draw_chart, nice_ticks
+from dae.reports.chart import Curve, draw_chart, nice_ticks
 
 
 @given(
@@ -50,7 +50,7 @@ def read_off(place, axis):
     ],
 )
 def test_curves_and_levels_are_where_their_numbers_say(points, level):
-    html = draw_chart({"a": points}, {"level": level}, "epoch", "cost", "per pixel", 1 / 784)
+    html = draw_chart([Curve("a", points)], {"level": level}, "epoch", "cost", "per pixel", 1 / 784)
     x_axis, y_axis = read_axis(html, "x", "left"), read_axis(html, "y", "top")
     right_axis = read_axis(html, "y right", "top")
     path = re.search(r'class="curve c0" d="M([^"]+)"', html)[1]
@@ -70,14 +70,16 @@ def test_curves_and_levels_are_where_their_numbers_say(points, level):
 
 
 def test_names_are_text():
-    html = draw_chart({"a < b": [(0, 1), (1, 2)]}, {"c < d": 1.0}, "e < f", "g < h", "i < j", 2)
+    html = draw_chart(
+        [Curve("a < b", [(0, 1), (1, 2)])], {"c < d": 1.0}, "e < f", "g < h", "i < j", 2
+    )
     assert not re.search("[a-j] < [a-j]", html)
     assert html.count("a &lt; b") == html.count("c &lt; d") == 2
 
 
 @pytest.mark.parametrize("points", [[(0, 5.0)], [(0, 0.0)], [(3, -2.0), (4, -2.0)]])
 def test_a_single_point_and_a_flat_line_are_drawn(points):
-    html = draw_chart({"a": points}, {}, "epoch", "cost")
+    html = draw_chart([Curve("a", points)], {}, "epoch", "cost")
     numbers = re.search(r'class="curve c0" d="M([\d. L]+)', html)[1].replace("L", " ").split()
     assert len(numbers) == 2 * len(points)
     assert all(0 <= float(number) <= 100 for number in numbers)
@@ -85,7 +87,7 @@ def test_a_single_point_and_a_flat_line_are_drawn(points):
 
 def test_a_long_curve_is_thinned_out_and_keeps_its_ends():
     points = [(i, float(i % 7)) for i in range(10_001)] + [(10_001, 100.0)]
-    html = draw_chart({"a": points}, {}, "epoch", "cost")
+    html = draw_chart([Curve("a", points)], {}, "epoch", "cost")
     places = re.search(r'class="curve c0" d="M([^"]+)"', html)[1].split("L")
     assert 500 < len(places) <= 1001
     assert places[0].startswith("0.00 ")
