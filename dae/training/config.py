@@ -368,7 +368,7 @@ class StackConfig(Settings):
         The step size of pre-training, in (0, 1e38].
     learning_rate : float, default=0.2
         The step size of fine-tuning.
-    training_epochs : int, default=60
+    training_epochs : int, default=40
         Number of passes over the data in fine-tuning at the most.
     batch_size : int, default=20
         Number of rows in a minibatch, in both phases.
@@ -425,7 +425,7 @@ class StackConfig(Settings):
     pretraining_epochs: int = 15
     pretraining_learning_rate: float = 0.3
     learning_rate: float = 0.2
-    training_epochs: int = 60
+    training_epochs: int = 40
     batch_size: int = 20
     patience: int = 10
     seed: int = 123
