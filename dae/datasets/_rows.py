@@ -127,14 +127,14 @@ class FileRows:
             raise IndexError(f"{index!r}: expected a slice, or a vector of integers")
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"there are {len(self)} rows; expected indices from 0, and below that")
-        x = self._empty(len(indices))
+        content = self._room(len(indices))
         places = [self.offset + row * self._row_size for row in indices.tolist()]
         with self._opened() as file:
             for place in places:  # the disk can look for all of them at once
                 _read_ahead(file, place, self._row_size)
-            for place, row in zip(places, x, strict=True):
+            for place, row in zip(places, content, strict=True):
                 self._fill(row, file, place)
-        return self._checked(x)
+        return self._as_rows(content)
 
     def __array__(self, dtype=None, copy=None):
         """Read all rows.
@@ -157,18 +157,20 @@ class FileRows:
         OSError
             If the file cannot be read, or has changed.
         """
-        x = self._empty(len(self))
+        content = self._room(len(self))
         with self._opened() as file:
-            self._fill(x, file, self.offset)
+            self._fill(content.reshape(-1), file, self.offset)
             # Whoever walks through the file reads as much again.
-            _read_ahead(file, self.offset + x.nbytes, x.nbytes)
-        return self._checked(x).astype(self.dtype if dtype is None else dtype, copy=False)
+            _read_ahead(file, self.offset + self.nbytes, self.nbytes)
+        x = self._as_rows(content)
+        return x if dtype is None else x.astype(dtype, copy=False)
 
-    def _empty(self, n_rows):
+    def _room(self, n_rows):
+        """Return an array for the bytes of rows, if there is the memory for it."""
         size = n_rows * self._row_size
         if size > BLOCK:
             check_memory(self.path, size)
-        return np.empty((n_rows, *self.shape[1:]), self.stored)
+        return np.empty((n_rows, self._row_size), np.uint8)
 
     @contextmanager
     def _opened(self):
@@ -178,20 +180,21 @@ class FileRows:
             if stamp_of(file) != self.stamp:
                 raise self._change()
 
-    def _fill(self, x, file, place):
-        """Fill an array with the bytes from a place of the file on."""
+    def _fill(self, content, file, place):
+        """Fill a vector with the bytes from a place of the file on."""
         file.seek(place)
-        rest = x.reshape(-1).view(np.uint8)
-        while rest.size:  # a system reads 2 GB at the most
-            n_read = file.readinto(rest)
+        while content.size:  # a system reads 2 GB at the most
+            n_read = file.readinto(content)
             if n_read == 0:
                 raise self._change()
-            rest = rest[n_read:]
+            content = content[n_read:]
 
     def _change(self):
         return OSError(errno.EIO, "cut off or changed while it is in use")
 
-    def _checked(self, x):
+    def _as_rows(self, content):
+        """Return what bytes mean, and check it."""
+        x = content.view(self.stored).reshape(len(content), *self.shape[1:])
         check_pixels(x, self.path)
         return x.astype(self.dtype, copy=False)
 
