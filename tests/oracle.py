@@ -1,6 +1,7 @@
-"""The autoencoder in plain NumPy, in long double: what PyTensor's answers are held against."""
+"""The models in plain NumPy, in long double: what PyTensor's answers are held against."""
 
 import numpy as np
+from numpy.random import RandomState
 
 PUBLISHED = {
     0.0: """
@@ -78,3 +79,61 @@ def corrupted(kind, level, x, random_state):
         u = short_uniform(random_state, x.size).reshape(x.shape)
         return np.where(u < level / 2, 1, np.where(u < level, 0, x))
     return x + level * normal_pairs(random_state, x.size, x.dtype).reshape(x.shape)
+
+
+class NumpyStack:
+    """The whole stacked denoising autoencoder, whose initial weights are rounded to a dtype."""
+
+    def __init__(self, rng, n_ins, sizes, n_outs, dtype="float64"):
+        gen = RandomState(int(rng.randint(2**30)))
+        n_ins = (n_ins, *sizes)[: len(sizes)]
+        self.layers = []
+        for n_in, n_out in zip(n_ins, sizes, strict=True):
+            bound = 4 * np.sqrt(6 / (n_in + n_out))
+            W = rng.uniform(low=-bound, high=bound, size=(n_in, n_out))
+            W = W.astype(dtype).astype(np.longdouble)
+            self.layers.append([W, np.zeros(n_out), np.zeros(n_in)])
+        self.streams = [RandomState(int(gen.randint(2**30))) for _ in sizes]
+        self.top = [np.zeros((sizes[-1], n_outs)), np.zeros(n_outs)]
+
+    @property
+    def params(self):
+        return [param for W, b, _ in self.layers for param in (W, b)] + self.top
+
+    def activations(self, x):
+        """The input, then the output of each layer."""
+        outputs = [x.astype(np.longdouble)]
+        for W, b, _ in self.layers:
+            outputs.append(sigmoid(outputs[-1] @ W + b))
+        return outputs
+
+    def pretrain(self, i, x, corruption, lr):
+        y = self.activations(x)[i]
+        mask = self.streams[i].binomial(1, 1 - corruption, y.shape)
+        cost, gradients = cost_and_gradients(mask * y, y, *self.layers[i])
+        self.layers[i] = [p - lr * g for p, g in zip(self.layers[i], gradients, strict=True)]
+        return cost
+
+    def log_probabilities(self, top):
+        W, b = self.top
+        a = top @ W + b
+        a -= a.max(axis=1, keepdims=True)
+        return a - np.log(np.exp(a).sum(axis=1, keepdims=True))
+
+    def finetune(self, x, y, lr):
+        outputs = self.activations(x)
+        log_p = self.log_probabilities(outputs[-1])
+        is_class = np.arange(log_p.shape[1]) == y[:, None]
+        delta = (np.exp(log_p) - is_class) / len(x)
+        W, b = self.top
+        below = delta @ W.T
+        self.top = [W - lr * outputs[-1].T @ delta, b - lr * delta.sum(axis=0)]
+        for i in reversed(range(len(self.layers))):
+            W, b, b_prime = self.layers[i]
+            delta = below * outputs[i + 1] * (1 - outputs[i + 1])
+            below = delta @ W.T
+            self.layers[i] = [W - lr * outputs[i].T @ delta, b - lr * delta.sum(axis=0), b_prime]
+        return -log_p[is_class].mean()
+
+    def errors(self, x, y):
+        return np.mean(self.log_probabilities(self.activations(x)[-1]).argmax(axis=1) != y)

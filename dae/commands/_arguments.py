@@ -59,24 +59,32 @@ def image_shape(text):
     return [int(side) for side in match.groups()]
 
 
-def add_setting(group, name, help, type, metavar=None):
+def add_setting(group, name, help, type, metavar=None, kind=Config, nargs=None):
     """Add the option of a setting; if it is not given, it is absent from what is parsed.
 
     Parameters
     ----------
     group : argparse.ArgumentParser or a group of one
     name : str
-        The setting of `Config`.
+        The setting.
     help : str
         Without the default.
     type : callable
     metavar : str, optional
+    kind : type, default=Config
+        The class of the settings.
+    nargs : str, optional
+        Such as "+", for a list.
     """
+    default = getattr(kind, name)
+    if isinstance(default, tuple):
+        default = " ".join(map(str, default))
     group.add_argument(
         f"--{name.replace('_', '-')}",
-        help=f"{help} (default: {getattr(Config, name)})",
+        help=f"{help} (default: {default})",
         type=type,
         metavar=metavar,
+        nargs=nargs,
         default=argparse.SUPPRESS,
     )
 
@@ -145,6 +153,65 @@ def add_image_options(parser):
         "COLOUR",
     )  # fmt: skip
     add_flag("--skip-bad-images", "name those that cannot be read, and leave them out")
+
+
+def add_floatX_option(group):
+    """Add the option that says in which arithmetic to train.
+
+    Parameters
+    ----------
+    group : argparse.ArgumentParser or a group of one
+    """
+    group.add_argument(
+        "--floatX",
+        help=f"arithmetic (default: {Config.floatX})",
+        choices=["float64", "float32"],
+        default=argparse.SUPPRESS,
+    )
+
+
+def add_run_options(parser, report_every):
+    """Add the options that say where a training is kept, and what it prints.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    report_every : int
+        The default number of epochs between reports.
+
+    Returns
+    -------
+    group
+        For options that a command has of its own.
+    """
+    output = parser.add_argument_group("output")
+    where = output.add_mutually_exclusive_group()
+    where.add_argument(
+        "--output-dir",
+        metavar="DIR",
+        help="a new or empty directory (default: one under runs/, named after the time)",
+    )
+    where.add_argument(
+        "--resume",
+        metavar="DIR",
+        help="go on with the run in this directory, with its settings; --training-epochs may be "
+        "larger, and --data say where the same data lies now",
+    )
+    output.add_argument(
+        "--checkpoint-every",
+        type=positive_int,
+        metavar="N",
+        help="epochs between checkpoints (default: one a minute, also within an epoch)",
+    )
+    output.add_argument(
+        "--report-every",
+        type=positive_int,
+        metavar="N",
+        default=report_every,
+        help=f"epochs between reports (default: {report_every})",
+    )
+    output.add_argument("--quiet", action="store_true", help="print errors only")
+    return output
 
 
 def path_ending_in(*endings):

@@ -6,7 +6,15 @@
 import argparse
 
 import dae
-from dae.commands._arguments import Parser, add_data_options, add_setting, number, positive_int
+from dae.commands._arguments import (
+    Parser,
+    add_data_options,
+    add_floatX_option,
+    add_run_options,
+    add_setting,
+    number,
+    positive_int,
+)
 from dae.commands._console import Session, close_stdout
 from dae.training.config import VALID, Config
 
@@ -88,39 +96,9 @@ def make_parser():
         default=argparse.SUPPRESS,
     )
     add_setting(model, "seed", "decides weights, noise and order", number(int, *VALID["seed"]), "N")
-    model.add_argument(
-        "--floatX",
-        help=f"arithmetic (default: {Config.floatX})",
-        choices=["float64", "float32"],
-        default=argparse.SUPPRESS,
-    )
+    add_floatX_option(model)
 
-    output = parser.add_argument_group("output")
-    where = output.add_mutually_exclusive_group()
-    where.add_argument(
-        "--output-dir",
-        metavar="DIR",
-        help="a new or empty directory (default: one under runs/, named after the time)",
-    )
-    where.add_argument(
-        "--resume",
-        metavar="DIR",
-        help="go on with the run in this directory, with its settings; --training-epochs may be "
-        "larger, and --data say where the same data lies now",
-    )
-    output.add_argument(
-        "--checkpoint-every",
-        type=positive_int,
-        metavar="N",
-        help="epochs between checkpoints (default: one a minute, also within an epoch)",
-    )
-    output.add_argument(
-        "--report-every",
-        type=positive_int,
-        metavar="N",
-        default=10,
-        help="epochs between reports (default: 10)",
-    )
+    output = add_run_options(parser, report_every=10)
     output.add_argument(
         "--snapshots",
         type=positive_int,
@@ -139,7 +117,6 @@ def make_parser():
         dest="report",
         help="do not write the page report.html",
     )
-    output.add_argument("--quiet", action="store_true", help="print errors only")
     return parser
 
 

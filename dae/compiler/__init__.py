@@ -16,8 +16,14 @@ are left as PyTensor has them, and so are all formulas that are not recognised:
   (`ops.CrossEntropy`): both from one exponential function, and finite for saturated units;
 - the sigmoid, and the sums of columns (`ops.Sigmoid`, `ops.ColumnSum`).
 
+Large products and passes are divided among the cores that the process may use, or as many threads
+as `set_num_threads` or the environment variable ``OMP_NUM_THREADS`` says. The digits are the same.
+
 In the mode FAST_COMPILE, functions with logarithms get the rewrites by which PyTensor's other
 modes keep them finite.
 """
 
 from dae.compiler import _rewrites  # noqa: F401
+from dae.compiler._threads import get_num_threads, set_num_threads
+
+__all__ = ["get_num_threads", "set_num_threads"]

@@ -29,15 +29,25 @@ from numba.core.cgutils import (
 from numba.extending import intrinsic
 
 from dae.compiler._kernels import njit
+from dae.compiler._threads import share, wanted_blocks
 
-VERSION = 2
+VERSION = 3
 """See `dae._machine_code.cache_key`."""
 
-DEPTH = 64
-"""Terms that a tile adds up at a time: so few that the addresses of their rows stay cached."""
+DEPTH = 128
+"""Terms that a tile adds up at a time, at most: so few that those of b stay in the cache."""
 
-ROWS = 120
-"""Rows of the result that are made at a time: so few that those of a stay in the cache."""
+ROWS, COLUMNS = 120, 512
+"""Rows and columns of a block of the result, at most: so few that they stay in the cache."""
+
+TALL, WIDE, DEEP = 60, 8, 32
+"""From how many rows, strips and terms on matrices are copied to where they lie close together."""
+
+SHALLOW = 64
+"""Up to how many terms the result is what is large, and written in the order of its memory."""
+
+SPEED = 400
+"""What one core does in a nanosecond, about: multiplications, times the bytes of a number."""
 
 LINE = 64
 """Bytes of a cache line."""
@@ -63,6 +73,11 @@ def number(i):
 def smaller(builder, i, j):
     """Return the smaller of two numbers of the code being written."""
     return builder.select(builder.icmp_signed("<", i, number(j)), i, number(j))
+
+
+def ceiling(builder, i, j):
+    """Return i / j, rounded up."""
+    return builder.sdiv(builder.add(i, builder.sub(number(j), number(1))), number(j))
 
 
 class Matrix:
@@ -169,6 +184,14 @@ def spans(builder, stop, sizes):
         done = end
 
 
+def first_lanes(builder, width, n):
+    """Return a mask that leaves out all but the first n elements of a vector."""
+    lanes = ir.VectorType(int32_t, width)(list(range(width)))
+    one = builder.insert_element(lanes, builder.trunc(n, int32_t), int32_t(0))
+    repeated = builder.shuffle_vector(one, one, lanes.type([0] * width))
+    return builder.icmp_signed("<", lanes, repeated)
+
+
 def strips(builder, vector, n):
     """Loop over n columns: two vectors of them at a time, the last ones with a mask.
 
@@ -198,10 +221,7 @@ def strips(builder, vector, n):
     middle = builder.select(is_narrow, end, n)
     for start, stop, width in [(end, middle, 2 * vector), (middle, n, vector)]:
         with for_range_slice(builder, start, stop, number(width)) as (start, _):
-            lanes = ir.VectorType(int32_t, width)(list(range(width)))
-            one = builder.insert_element(lanes, builder.trunc(rest, int32_t), int32_t(0))
-            repeated = builder.shuffle_vector(one, one, lanes.type([0] * width))
-            yield start, width, rest, builder.icmp_signed("<", lanes, repeated)
+            yield start, width, rest, first_lanes(builder, width, rest)
 
 
 @contextmanager
@@ -216,10 +236,11 @@ def loop(builder, stop, step=1):
         yield i
 
 
-def write_tile(builder, rows, width, mask, depth, c, alpha, a, b):
+def write_tile(builder, rows, width, mask, depth, c, alpha, a, b, ahead):
     """Write code that adds alpha a b to c, for a number of rows, columns and terms.
 
-    A mask leaves out columns that there are not.
+    A mask leaves out columns that there are not. What will be needed next is fetched into the
+    cache: rows of a matrix, if any, beside those of b, and what lies below in c.
     """
     fused = ["contract"]
     zeros = ir.VectorType(c.element, width)([0.0] * width)
@@ -228,7 +249,8 @@ def write_tile(builder, rows, width, mask, depth, c, alpha, a, b):
         c.prefetch(i + rows, 0, width)
     with loop(builder, depth) as k:
         row = b.load(k, 0, width, mask)
-        b.prefetch(k, width, width)
+        if ahead is not None:
+            ahead.prefetch(k, 0, width)
         for i in range(rows):
             term = builder.fmul(a.repeat(i, k, width), row, flags=fused)
             total = builder.load(sums[i], typ=zeros.type)
@@ -258,34 +280,86 @@ def write_transpose(builder, side, source, target):
         target.store(rows[i], i, 0)
 
 
-def write_columns(builder, vector, width, there, mask, depth, b):
-    """Write code that copies columns of b, which is transposed, to where they lie side by side."""
-    copies = alloca_once(builder, b.element, size=number(DEPTH * width))
-    copies.align = LINE
-    columns = Matrix(builder, copies, b.element, width)
-    for k, side in spans(builder, depth, [vector, 1] if mask is None else [1]):
-        with loop(builder, there, side) as j:
-            write_transpose(builder, side, b.part(k, j).T, columns.part(k, j))
-    return columns
+def write_columns(builder, vector, width, there, mask, depth, b, columns):
+    """Write code that copies columns of b to where they lie side by side."""
+    if b.is_transposed:
+        for k, side in spans(builder, depth, [vector, 1] if mask is None else [1]):
+            with loop(builder, there, side) as j:
+                write_transpose(builder, side, b.part(k, j).T, columns.part(k, j))
+    else:
+        with loop(builder, depth) as k:
+            columns.store(b.load(k, 0, width, mask), k, 0)
+
+
+def buffer(builder, size, element):
+    """Return where there is memory for so many elements, as long as the function runs."""
+    start = alloca_once(builder, element, size=number(size))
+    start.align = LINE
+    return start
+
+
+def write_panels(builder, vector, height, rows, depth, a, panels):
+    """Write code that copies a, which is transposed, a column of a tile after the other.
+
+    Vectors are stored whole: what is too much is overwritten by what comes next.
+    """
+    with loop(builder, rows, height) as i, loop(builder, depth) as k:
+        there = smaller(builder, builder.sub(rows, i), height)
+        place = builder.add(builder.mul(i, depth), builder.mul(k, number(height)))
+        for start in range(0, height, vector):
+            mask = first_lanes(builder, vector, builder.sub(there, number(start)))
+            column = a.T.part(k, i).load(0, start, vector, mask)
+            panels.store(column, 0, builder.add(place, number(start)))
 
 
 def write_product(builder, vector, height, m, n, depth, c, alpha, a, b):
-    """Write code that adds alpha a b to c, tile by tile."""
-    heights = [height, 1]
-    if a.is_transposed and not b.is_transposed:
-        # c is what is large, and b is small: go through c as it lies in memory.
-        for i, rows in spans(builder, m, heights):
-            for j, width, _, mask in strips(builder, vector, n):
-                parts = c.part(i, j), alpha, a.part(i, 0), b.part(0, j)
-                write_tile(builder, rows, width, mask, depth, *parts)
+    """Write code that adds alpha a b to c, strip by strip and tile by tile."""
+    if a.is_transposed:
+        tile_step, a = write_close_columns(builder, vector, height, m, n, depth, a)
     else:
-        for j, width, there, mask in strips(builder, vector, n):
-            columns = b.part(0, j)
-            if b.is_transposed:
-                columns = write_columns(builder, vector, width, there, mask, depth, columns)
-            for i, rows in spans(builder, m, heights):
-                parts = c.part(i, j), alpha, a.part(i, 0), columns
-                write_tile(builder, rows, width, mask, depth, *parts)
+        tile_step = a.row_step
+    is_tall = builder.icmp_signed(">=", m, number(TALL))
+    copies = buffer(builder, 2 * vector * DEPTH, b.element)
+    for j, width, there, mask in strips(builder, vector, n):
+        columns, copy = b.part(0, j), Matrix(builder, copies, b.element, width)
+        if b.is_transposed:
+            write_columns(builder, vector, width, there, mask, depth, columns, copy)
+            columns, ahead = copy, None
+        else:
+            ahead = columns.part(0, width)
+            with builder.if_then(is_tall):
+                write_columns(builder, vector, width, there, mask, depth, columns, copy)
+            start = builder.select(is_tall, copy.start, columns.start)
+            step = builder.select(is_tall, number(width), number(columns.row_step))
+            columns = Matrix(builder, start, b.element, step)
+        for i, rows in spans(builder, m, [height, 1]):
+            in_tile = builder.srem(i, number(height))
+            tile = a.part(in_tile, 0)
+            place = builder.mul(builder.sub(i, in_tile), number(tile_step))
+            tile.start = builder.gep(tile.start, [place], source_etype=a.element)
+            parts = c.part(i, j), alpha, tile, columns, ahead
+            write_tile(builder, rows, width, mask, depth, *parts)
+
+
+def write_close_columns(builder, vector, height, m, n, depth, a):
+    """Write code that copies a, which is transposed, if that is worth it.
+
+    Returns
+    -------
+    tile_step : llvmlite.ir.Value
+        How far the rows of a tile are from those of the next, divided by the number of rows.
+    a : Matrix
+        The copy or a itself; its steps hold within a tile.
+    """
+    is_wide = builder.icmp_signed(">=", n, number(2 * vector * WIDE))
+    is_worth_it = builder.and_(is_wide, builder.icmp_signed(">=", depth, number(DEEP)))
+    panels = Matrix(builder, buffer(builder, ROWS * DEPTH + vector, a.element), a.element, 0)
+    with builder.if_then(is_worth_it):
+        write_panels(builder, vector, height, m, depth, a, panels)
+    start = builder.select(is_worth_it, panels.start, a.start)
+    column_step = builder.select(is_worth_it, number(height), number(a.column_step))
+    tile_step = builder.select(is_worth_it, depth, number(1))
+    return tile_step, Matrix(builder, start, a.element, 1, column_step)
 
 
 @cache
@@ -296,32 +370,42 @@ def add_product(dtype, a_transposed, b_transposed):
     """
     element = {"float32": ir.FloatType(), "float64": ir.DoubleType()}[dtype]
     register_size, height = registers()
-    vector = register_size // ITEMSIZES[element]
+    itemsize = ITEMSIZES[element]
+    vector = register_size // itemsize
+    width = 2 * vector
 
     @intrinsic
-    def multiply(_, c, alpha, a, b):
+    def multiply(_, c, alpha, a, b, i, rows, j, columns):
         def write(context, builder, signature, args):
             arrays = [
                 context.make_array(kind)(context, builder, value)
-                for kind, value in zip(signature.args, args, strict=True)
+                for kind, value in zip(signature.args[:4], args[:4], strict=True)
             ]
             shapes = [unpack_tuple(builder, array.shape) for array in arrays]
             c, alpha, a, b = (
                 Matrix(builder, array.data, element, shape[-1] if shape else 0)
                 for array, shape in zip(arrays, shapes, strict=True)
             )
-            [(m, n), _, a_shape, _] = shapes
-            depth = a_shape[not a_transposed]
+            i, rows, j, columns = args[4:]
+            terms = shapes[2][not a_transposed]
             a, b = a.T if a_transposed else a, b.T if b_transposed else b
-            with loop(builder, m, ROWS) as i, loop(builder, depth, DEPTH) as k:
-                rows = smaller(builder, builder.sub(m, i), ROWS)
-                terms = smaller(builder, builder.sub(depth, k), DEPTH)
-                builder.assume(builder.icmp_signed(">", terms, number(0)))
-                parts = c.part(i, 0), alpha, a.part(i, k), b.part(k, 0)
-                write_product(builder, vector, height, rows, n, terms, *parts)
+            # The parts of a sum are of the same length, which depends on nothing else.
+            n_parts = ceiling(builder, terms, DEPTH)
+            depth = ceiling(builder, terms, n_parts)
+            with loop(builder, terms, depth) as k:
+                some = smaller(builder, builder.sub(terms, k), depth)
+                builder.assume(builder.icmp_signed(">", some, number(0)))
+                parts = c.part(i, j), alpha, a.part(i, k), b.part(k, j)
+                write_product(builder, vector, height, rows, columns, some, *parts)
             return context.get_dummy_value()
 
-        return types.void(c, alpha, a, b), write
+        return types.void(c, alpha, a, b, i, rows, j, columns), write
+
+    @njit
+    def add_block(index, rows, columns, across, c, alpha, a, b):
+        i, j = index // across * rows, index % across * columns
+        parts = min(rows, c.shape[0] - i), min(columns, c.shape[1] - j)
+        multiply(c, alpha, a, b, i, parts[0], j, parts[1])
 
     @njit
     def add_product(c, alpha, a, b):
@@ -329,6 +413,17 @@ def add_product(dtype, a_transposed, b_transposed):
         k_of_b, n = (b.shape[1], b.shape[0]) if b_transposed else b.shape
         if k != k_of_b or c.shape != (m, n):
             raise ValueError("the shapes of the matrices of a product do not fit")
-        multiply(c, alpha, a, b)
+        if not (m and n and k):
+            return
+        # How many blocks there are down and across.
+        wanted = wanted_blocks(m * n * k * itemsize / SPEED)
+        down = -(-m // (ROWS if k > SHALLOW else 2 * height))
+        strips = -(-n // width)
+        across = max(-(-n // COLUMNS), min(-(-wanted // down), strips // 2))
+        down = max(down, min(-(-wanted // across), m // height))
+        # How long they are.
+        rows, columns = -(-m // (down * height)) * height, -(-strips // across) * width
+        down, across = -(-m // rows), -(-n // columns)
+        share(add_block, down * across, (rows, columns, across, c, alpha, a, b))
 
     return add_product

@@ -13,16 +13,13 @@ from pytensor.graph.rewriting.basic import in2out, node_rewriter
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
 
 from dae._machine_code import cache_key
-from dae.compiler import _gemm, _kernels
+from dae.compiler import _gemm, _kernels, _threads
 
-VERSION = 2
+VERSION = 3
 """See `dae._machine_code.cache_key`."""
 
 DTYPES = ("float32", "float64")
 """What the loops are written for."""
-
-ROWS = 64
-"""Rows whose sum is made in the dtype of a matrix: so few that it is as good as one in float64."""
 
 
 def checked(name, *variables, ndim=None):
@@ -202,7 +199,7 @@ def _numba_sigmoid(op, node, **kwargs):
         loop(a.ravel(), y.ravel())
         return y
 
-    return sigmoid, cache_key(op, _kernels)
+    return sigmoid, cache_key(op, _kernels, _threads)
 
 
 @register_funcify_and_cache_key(CrossEntropy)
@@ -219,7 +216,7 @@ def _numba_cross_entropy(op, node, **kwargs):
         loop(x, a, L, residual)
         return L, residual
 
-    return cross_entropy, cache_key(op, _kernels)
+    return cross_entropy, cache_key(op, _kernels, _threads)
 
 
 @register_funcify_and_cache_key(Gemm)
@@ -239,24 +236,18 @@ def _numba_gemm(op, node, **kwargs):
         add_product(out, alpha, np.ascontiguousarray(a), np.ascontiguousarray(b))
         return out
 
-    return product, cache_key(op, _kernels, _gemm, registers=_gemm.registers())
+    return product, cache_key(op, _kernels, _threads, _gemm, registers=_gemm.registers())
 
 
 @register_funcify_and_cache_key(ColumnSum)
 def _numba_column_sum(op, node, **kwargs):
     """Compile `ColumnSum`."""
+    loop = _kernels.column_sum(node.outputs[0].dtype)
 
     @numba_njit
     def column_sum(a):
-        a = np.ascontiguousarray(a)
-        totals, sums = np.zeros(a.shape[1]), np.empty(a.shape[1], a.dtype)
-        for start in range(0, a.shape[0], ROWS):
-            sums.fill(0)
-            for i in range(start, min(start + ROWS, a.shape[0])):
-                for k in range(sums.size):
-                    sums[k] += a[i, k]
-            for k in range(sums.size):
-                totals[k] += sums[k]
-        return totals.astype(a.dtype)
+        sums = np.empty(a.shape[1], a.dtype)
+        loop(np.ascontiguousarray(a), sums)
+        return sums
 
-    return column_sum, cache_key(op, _kernels)
+    return column_sum, cache_key(op, _kernels, _threads)

@@ -1,6 +1,27 @@
 """Curves of a training."""
 
 
+def plot_errors(path, errors):
+    """Plot the share of wrong predictions against the epoch.
+
+    Parameters
+    ----------
+    path : path-like
+        The picture to write, in the format that its extension says.
+    errors : sequence of float
+        That of the validation data after each epoch, in [0, 1].
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([100 * error for error in errors], marker="." if len(errors) < 20 else "")
+    axes.set(xlabel="epoch", ylabel="validation error (%)", ylim=(0, None))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=150)
+
+
 def plot_costs(path, costs, validation_costs=(), baselines=None, n_pixels=None, unit="nats"):
     """Plot the cost against the epoch.
 

@@ -1,6 +1,7 @@
 """When to stop a training, and what to keep of it."""
 
 import math
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -227,12 +228,28 @@ class BestModel(Callback):
         """
         if training.run is None or not training.is_finished:
             return
-        params = named(training.model.params)
+        with self.applied(training.model):
+            training.run.save_model(training.model, "best_model.npz")
+
+    @contextmanager
+    def applied(self, model):
+        """Have the best parameters in the model for a while.
+
+        Parameters
+        ----------
+        model : object
+            What was trained; it has its last parameters again after the ``with`` statement.
+
+        Yields
+        ------
+        None
+        """
+        params = named(model.params)
         last = {name: param.get_value() for name, param in params.items()}
         try:
             for name, param in params.items():
                 param.set_value(self.params[name])
-            training.run.save_model(training.model, "best_model.npz")
+            yield
         finally:
             for name, param in params.items():
                 param.set_value(last[name])

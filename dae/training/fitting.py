@@ -18,7 +18,7 @@ from dae.models import Autoencoder, DenoisingAutoencoder
 from dae.random import RandomStreams
 from dae.training._minibatches import Minibatches, rows_in_window
 from dae.training._state import State
-from dae.training.config import ConfigError
+from dae.training.config import Config, ConfigError
 from dae.training.early_stopping import BestModel, EarlyStopping
 from dae.training.epochs import train_epochs
 from dae.training.run_directory import RunError
@@ -48,7 +48,7 @@ class Training:
 
     Parameters
     ----------
-    config : Config
+    config : Settings
         The settings.
     model : object
         What is trained: see `fit`.
@@ -69,6 +69,8 @@ class Training:
     train_da : callable or None
         The compiled step, of which the argument is the index of a minibatch; None until it is
         compiled.
+    best_model : BestModel or None
+        What keeps the best parameters; None without early stopping.
     history : list of Epoch
         The epochs that are done.
     costs : list of float
@@ -88,6 +90,7 @@ class Training:
         self._minibatches = Minibatches(*train_set, config.batch_size)
         self.n_train_batches = len(self._minibatches)
         self.train_da = None
+        self.best_model = None
         self.history = [] if run is None else run.history
         self.costs = [] if run is None else run.costs
         self.is_stopped = False
@@ -110,7 +113,8 @@ class Training:
         """Stop the training after the present minibatch.
 
         If that completes an epoch, the epoch is still recorded and shown to the callbacks. Then
-        `fit` saves a checkpoint, if there is a directory, and returns.
+        `fit` saves a checkpoint, if there is a directory, and returns. Called in `on_begin`, it
+        has `fit` return at once.
         """
         self.is_stopped = True
 
@@ -226,8 +230,8 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=(), pr
 
     Parameters
     ----------
-    config : Config
-        The settings.
+    config : Settings
+        The settings: a `Config`, or those of another kind of training.
     data : array_like, shared variable or FileRows, or pair of it and labels, or str or path-like
         The training data, shape (n_train, n_visible): bytes, which are divided by 256, or floats; a
         model with labels needs the pair ``(x, y)``, with ``y`` of shape (n_train,), int32. Of a
@@ -250,7 +254,7 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=(), pr
 
         Its noise, if any, comes from `theano_rng`, a `RandomStreams`. What is saved and resumed
         is `params`, whatever else the updates change, and the state of `theano_rng`. By default
-        it is the worksheet's autoencoder: see `build_model`.
+        it is the worksheet's autoencoder: see `build_model`; settings of another kind need a model.
     run : Run, optional
         The directory to keep the training in: a new one, or one that was reopened. When all of
         the `training_epochs` are done, or a callback finishes the training, it gets ``model.npz``,
@@ -316,6 +320,8 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=(), pr
                 "patience", config.patience, "None, since no validation data are given"
             )
         if model is None:
+            if not isinstance(config, Config):
+                raise ValueError(f"model is None; expected what {type(config).__name__} is about")
             model = build_model(config, n_visible)
         train_set = _checked_pair(train_set, "data", model, config)
         valid_set = None
@@ -327,10 +333,10 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=(), pr
             config = replace(config, data_sha256=digest)
             run.check_config(config)
         training = Training(config, model, train_set, valid_set, run)
-        if config.patience is not None:
-            patience = config.patience * training.n_train_batches
-            rule = EarlyStopping(training.n_train_batches, patience, None, improvement_threshold=1)
-            callbacks = [BestModel(rule), *callbacks]
+        rule = config.early_stopping(training.n_train_batches)
+        if rule is not None:
+            training.best_model = BestModel(EarlyStopping(training.n_train_batches, **rule))
+            callbacks = [training.best_model, *callbacks]
         if run is not None:
             if valid_set is not None:
                 run.columns["validation_loss"] = attrgetter("validation_loss")
@@ -338,6 +344,8 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=(), pr
             callbacks = [run, *callbacks]
         for callback in callbacks:
             callback.on_begin(training)
+            if training.is_stopped:
+                return Fitted(model, training.history)
         training._compile(callbacks)
         for callback in callbacks:
             callback.on_compiled(training)

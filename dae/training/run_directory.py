@@ -19,7 +19,7 @@ import dae
 from dae._files import atomic_write, naming
 from dae.training._checkpoints import Checkpoint, from_bytes, to_bytes
 from dae.training.callbacks import Callback
-from dae.training.config import POSITIVE, Config, ConfigError
+from dae.training.config import POSITIVE, ConfigError, settings_from_record
 from dae.training.epochs import Epoch
 from dae.training.model_file import save_model
 
@@ -63,8 +63,10 @@ class Run(Callback):
     ----------
     directory, newest, previous : pathlib.Path
         The directory, and its two checkpoints.
-    config : Config or None
+    config : Settings or None
         None until it is known.
+    fault : str or None
+        Of a run that was reopened, what is wrong with its newest checkpoint: see `reopen`.
     history : list of Epoch
         The epochs that are done.
     costs : list of float
@@ -112,6 +114,7 @@ class Run(Callback):
         self.checkpoint_every = checkpoint_every
         self.config, self.history, self.costs, self.state = None, [], [], {}
         self.columns = {}
+        self.fault = None
         self._has_begun = False
         self._costs_stamp = None
         self._saved_at = None
@@ -143,7 +146,8 @@ class Run(Callback):
         """
         with _usage_errors("write to", self.directory):
             names = os.listdir(self.directory) if os.path.lexists(self.directory) else []
-            if set(names) - {"run.lock"}:
+            # A run that was killed before its first checkpoint is none.
+            if any(name != "run.lock" and not name.startswith("unfinished-") for name in names):
                 raise NotEmptyError(
                     f"{self.directory} is not empty; give a new or an empty directory, or reopen "
                     "the run that it holds"
@@ -173,7 +177,6 @@ class Run(Callback):
         """
         if not self.newest.exists() and not self.previous.exists():
             raise RunError(f"{self.directory} holds no run to go on with: it has no checkpoint.npz")
-        fault = None
         self._lock_directory()
         with _usage_errors("write to", self.directory):
             if not self.newest.exists():  # a new one was about to take its name
@@ -181,27 +184,27 @@ class Run(Callback):
             try:
                 checkpoint = _read_checkpoint(self.newest)
             except ValueError as error:
-                fault = f"{self.newest}: {error}"
+                self.fault = f"{self.newest}: {error}"
                 try:
                     checkpoint = _read_checkpoint(self.previous)
                 except (ValueError, RunError):
-                    raise RunError(fault) from None
+                    raise RunError(self.fault) from None
                 self.newest.replace(self.directory / "checkpoint.damaged.npz")
                 self.previous.replace(self.newest)
         config, history, self.costs, self.state = checkpoint
         self.history = [Epoch(number, *record) for number, record in enumerate(history)]
         try:
-            self.config = Config.from_record(config)
+            self.config = settings_from_record(config)
         except ValueError as error:
             raise RunError(f"{self.newest}: {error}") from error
-        return fault
+        return self.fault
 
     def check_config(self, config):
         """Refuse settings under which the rest of a reopened run would not belong to its beginning.
 
         Parameters
         ----------
-        config : Config
+        config : Settings
             The settings to go on with.
 
         Raises
@@ -211,6 +214,11 @@ class Run(Callback):
         """
         if self.config is None:
             return
+        if type(config) is not type(self.config):
+            raise RunError(
+                f"cannot go on with {self.directory}: the settings are a {type(config).__name__}, "
+                f"were a {type(self.config).__name__}"
+            )
         differences = [
             f"{name} is {value}, was {getattr(self.config, name)}"
             for name, value in asdict(config).items()
@@ -229,7 +237,7 @@ class Run(Callback):
 
         Parameters
         ----------
-        config : Config
+        config : Settings
             The settings.
 
         Raises
@@ -254,10 +262,10 @@ class Run(Callback):
             "numpy": version("numpy"),
             "python": platform.python_version(),
         }
+        self.save_checkpoint(self.state)  # first: without one there is nothing to reopen
         with self.written("config.json") as path:
             record = asdict(config) | {"versions": versions}
             path.write_text(json.dumps(record, indent=2) + "\n", encoding="ascii")
-        self.save_checkpoint(self.state)
         self._write_costs()
 
     def _lock_directory(self):

@@ -19,10 +19,11 @@ from pytensor.link.numba.dispatch.basic import numba_funcify_and_cache_key
 
 import dae
 from dae import RandomStreams
-from dae.compiler import _gemm, _kernels, ops
+from dae.compiler import _gemm, _kernels, _threads, ops
 
 RECORD = Path(__file__).with_name("data") / "machine_code_versions.json"
 MODULES = [
+    "compiler._threads",
     "compiler._kernels",
     "compiler._gemm",
     "compiler.ops",
@@ -71,7 +72,7 @@ def test_the_digest_sees_code_and_nothing_else():
     assert digest(source) != digest(source.replace("+", "-"))
 
 
-@pytest.mark.parametrize("module", [_kernels, _gemm, ops])
+@pytest.mark.parametrize("module", [_threads, _kernels, _gemm, ops])
 def test_a_new_version_is_a_new_key(module, monkeypatch):
     node = ops.Gemm()(0, 1, pt.dmatrix(), pt.dmatrix()).owner
     _, before = numba_funcify_and_cache_key(node.op, node)

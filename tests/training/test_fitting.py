@@ -240,6 +240,27 @@ def test_a_training_that_a_callback_stops_goes_on_to_the_same_bits(tmp_path, kin
             assert_array_equal(archive[name], expected_value)
 
 
+def test_stopping_before_the_step_is_compiled_leaves_the_run_at_its_beginning(tmp_path):
+    class Never(Callback):
+        def on_begin(self, training):
+            training.stop()
+
+        def on_compiled(self, training):
+            pytest.fail("it was compiled")
+
+    class Later(Callback):
+        def on_begin(self, training):
+            pytest.fail("a callback was called after the training was stopped")
+
+    with Run(tmp_path / "run") as run:
+        _, history = fit(SMALL, X, run=run, callbacks=[Never(), Later()])
+    assert history == []
+    with Run(tmp_path / "run") as run:
+        assert run.reopen() is None
+        assert run.state == {}
+        assert_same(fit(run.config, X, run=run), fit(SMALL, X))
+
+
 def test_without_a_run_a_callback_may_stop_a_training_too():
     _, history = fit(SMALL, X, callbacks=[At(7, stop)])
     assert costs_of(history) == costs_of(fit(SMALL, X).history[:1])

@@ -21,7 +21,7 @@ from numpy.testing import assert_array_equal
 
 from dae.training import _checkpoints
 from dae.training._checkpoints import Checkpoint, from_bytes, to_bytes
-from dae.training.config import Config
+from dae.training.config import Config, StackConfig
 from dae.training.epochs import Epoch
 from dae.training.run_directory import Run, RunError
 
@@ -376,6 +376,28 @@ def test_a_new_run_takes_an_empty_directory_and_no_other(tmp_path):
     with pytest.raises(RunError, match=r"holds no run to go on with: it has no checkpoint\.npz"):
         reopened(Run(tmp_path))
     assert os.listdir(tmp_path) == ["empty"]
+
+
+def test_a_directory_whose_run_was_killed_before_its_first_checkpoint_is_as_good_as_new(tmp_path):
+    (tmp_path / "run.lock").touch()
+    (tmp_path / f"unfinished-{16 * 'a'}-checkpoint.npz").write_bytes(b"half")
+    with Run(tmp_path) as run:
+        run.begin(Config())
+    assert sorted(os.listdir(tmp_path)) == [
+        "checkpoint.npz", "config.json", "costs.csv", "run.lock",
+    ]  # fmt: skip
+    (tmp_path / "config.json").unlink()  # as if it had been killed after that
+    assert reopened(Run(tmp_path))[1].config == Config()
+
+
+def test_settings_of_another_kind_are_refused(tmp_path):
+    with Run(tmp_path) as run:
+        run.begin(StackConfig())
+    with Run(tmp_path) as run:
+        run.reopen()
+        assert run.config == StackConfig()
+        with pytest.raises(RunError, match="the settings are a Config, were a StackConfig"):
+            run.begin(Config())
 
 
 def test_runs_without_a_name_are_named_after_the_time(tmp_path, monkeypatch):
