@@ -1,11 +1,15 @@
 """What a model is judged by: images, and the costs of simple predictors for them."""
 
+import math
 from functools import cached_property
 
 from dae.commands._views import standardize
 from dae.datasets import to_floatX
-from dae.training.baselines import MAX_IMAGES, compute_baselines
+from dae.training.baselines import compute_baselines
 from dae.training.callbacks import Callback
+
+MAX_IMAGES = 10_000
+"""That many images say well enough what the mean and the principal components are."""
 
 MAX_VALUES = 2**25
 """So many pixels are judged, however many there are: all of 10,000 images of 57 x 57."""
@@ -96,7 +100,7 @@ class Judge(Callback):
         return to_floatX(images[:: -(-len(images) // n)], self._config.floatX)
 
     def _per_pixel(self, epoch):
-        return epoch.validation_loss / self._x.shape[1]
+        return epoch.validation_loss / math.prod(self._config.image_shape[:2])
 
     @staticmethod
     def _if_validated(value):
