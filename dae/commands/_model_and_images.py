@@ -105,6 +105,7 @@ def load_model_and_images(options, session):
         options.cache_dir,
         resize=options.resize,
         lazy=True,
+        bounded=model.cost == "cross-entropy",
         **image_settings,
     )
     n_visible = dataset.train[0].shape[1]

@@ -22,7 +22,7 @@ class FileRows:
 
     Of ``rows[start:stop]``, which are such rows again, nothing is read yet. What is read is
     ``rows[indices]``, an array of the rows that an integer vector names, and ``np.asarray(rows)``,
-    an array of all of them. It is checked, too: floats must be in [0, 1].
+    an array of all of them. It is checked, too.
 
     The file is not mapped into memory, since a process dies by SIGBUS where a mapped file is cut
     off. Here this is an error like any other change of the file after `FileRows` was made.
@@ -41,6 +41,8 @@ class FileRows:
         The number of rows, and the sides of one.
     stamp : tuple
         `stamp_of` the file, when its header was read.
+    bounded : bool, default=True
+        Whether floats must be in [0, 1]: see `check_pixels`.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class FileRows:
     dtype: np.dtype
     shape: tuple
     stamp: tuple
+    bounded: bool = True
 
     @property
     def ndim(self):
@@ -195,11 +198,11 @@ class FileRows:
     def _as_rows(self, content):
         """Return what bytes mean, and check it."""
         x = content.view(self.stored).reshape(len(content), *self.shape[1:])
-        check_pixels(x, self.path)
+        check_pixels(x, self.path, self.bounded)
         return x.astype(self.dtype, copy=False)
 
 
-def check_pixels(x, name):
+def check_pixels(x, name, bounded=True):
     """Check that pixels are bytes, or floats in [0, 1].
 
     Parameters
@@ -207,6 +210,8 @@ def check_pixels(x, name):
     x : ndarray
     name : str or path-like
         What the message says first.
+    bounded : bool, default=True
+        Whether floats must be in [0, 1]; otherwise they may be any but infinity and NaN.
 
     Raises
     ------
@@ -215,10 +220,17 @@ def check_pixels(x, name):
     """
     if x.dtype == np.uint8:
         return
+    largest = 1 if bounded else np.finfo(np.float32).max
+    smallest = 0 if bounded else -largest
     with np.errstate(invalid="ignore"):
-        in_range = x.min(initial=0) >= 0 and x.max(initial=0) <= 1  # false for NaN too
+        # False for NaN, too.
+        in_range = x.min(initial=0) >= smallest and x.max(initial=0) <= largest
     if x.dtype.kind != "f" or not in_range:
-        raise DataError(f"{name}: images must be bytes (uint8), or floats in [0, 1]")
+        raise DataError(
+            f"{name}: images must be bytes (uint8), or floats in [0, 1]"
+            if bounded
+            else f"{name}: images must be bytes (uint8), or finite floats"
+        )
 
 
 def stamp_of(file):
