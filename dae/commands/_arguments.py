@@ -211,7 +211,24 @@ def add_run_options(parser, report_every):
         help=f"epochs between reports (default: {report_every})",
     )
     output.add_argument("--quiet", action="store_true", help="print errors only")
+    add_threads_option(output)
     return output
+
+
+def add_threads_option(group):
+    """Add the option that says how many cores to use; it changes no digit.
+
+    Parameters
+    ----------
+    group : argparse.ArgumentParser or a group of one
+    """
+    group.add_argument(
+        "--threads",
+        type=positive_int,
+        metavar="N",
+        help="cores to use where they pay (default: OMP_NUM_THREADS, or all that the process may "
+        "use)",
+    )
 
 
 def path_ending_in(*endings):
@@ -292,3 +309,4 @@ def add_output_options(group):
         "--force", action="store_true", help="replace the file that is there (default: refuse)"
     )
     group.add_argument("--quiet", action="store_true", help="print errors only")
+    add_threads_option(group)

@@ -305,8 +305,16 @@ def read_images(options, first, session, notes):
     """
     source = first.config["data"] if options.data is None else options.data
     image_settings = {name: first.config[name] for name in IMAGE_SETTINGS}
+    bounded = first.config["cost"] == "cross-entropy"
     try:
-        dataset = read_for(session, source, first.image_shape, options.cache_dir, **image_settings)
+        dataset = read_for(
+            session,
+            source,
+            first.image_shape,
+            options.cache_dir,
+            bounded=bounded,
+            **image_settings,
+        )
     except DataError as error:
         if options.data is not None:
             raise

@@ -11,6 +11,7 @@ import numpy as np
 from dae._files import atomic_write, naming
 from dae.commands._console import StoppedError
 from dae.commands._reading import IMAGE_SETTINGS, read_for
+from dae.compiler import set_num_threads
 from dae.datasets import PARTS, DataError
 from dae.training.model_file import load_model
 
@@ -95,6 +96,7 @@ def load_model_and_images(options, session):
     images : Images
         They fit the model.
     """
+    set_num_threads(options.threads)
     model = load_model(options.run)
     given = {**model.about, **vars(options)}
     image_settings = {name: given[name] for name in IMAGE_SETTINGS if name in given}

@@ -9,6 +9,7 @@ from dae.commands._reading import IMAGE_SETTINGS, read_for
 from dae.commands._report import Advice, Report, describe_arithmetic
 from dae.commands._results import save_noise, save_results
 from dae.commands._snapshots import Snapshots
+from dae.compiler import set_num_threads
 from dae.datasets import DataError, split_validation
 from dae.training.callbacks import Callback
 from dae.training.config import Config, ConfigError, LayerConfig
@@ -83,6 +84,7 @@ def prepare(run, options, session, kind):
     config : Settings
     dataset : Dataset
     """
+    set_num_threads(options.threads)
     settings = {field.name for field in fields(kind)}
     given = {name: value for name, value in vars(options).items() if name in settings}
     if options.resume is None:
