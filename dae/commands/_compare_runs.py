@@ -264,7 +264,9 @@ def results_of(runs):
     dict
         From names to lists of str, a value of each run.
     """
-    columns = {name: [] for name in ("epochs", "cost", "validation", "best epoch", "time")}
+    columns = {
+        name: [] for name in ("epochs", "training cost", "validation cost", "best epoch", "time")
+    }
     for run in runs:
         best, _ = min(run.losses, key=lambda pair: pair[1], default=("–", None))
         values = [

@@ -94,7 +94,7 @@ def test_settings_that_differ_and_results(compare, runs, images):
     assert list(table) == ["A noise <b>", "B none"]
     noise, none = table.values()
     settings = {"corruption_level", "n_hidden", "training_epochs", "validate_every"}
-    results = {"epochs", "cost", "validation", "best epoch", "time"}
+    results = {"epochs", "training cost", "validation cost", "best epoch", "time"}
     assert noise.keys() == settings | results | {"same images", "corrupted", "per pixel"}
     assert [noise[name] for name in sorted(settings)] == ["0.3", "3", "4", "–"]
     assert [none[name] for name in sorted(settings)] == ["0.0", "5", "3", "1"]
@@ -102,9 +102,9 @@ def test_settings_that_differ_and_results(compare, runs, images):
     for name, values in ("noise <b>", noise), ("none", none):
         rows = [row.split(",") for row in (runs / name / "costs.csv").read_text().split()[1:]]
         assert values["epochs"] == str(len(rows))
-        assert values["cost"] == describe(float(rows[-1][1]))
+        assert values["training cost"] == describe(float(rows[-1][1]))
         losses = {row[0]: float(row[3]) for row in rows if row[3]}
-        assert values["validation"] == describe(list(losses.values())[-1])
+        assert values["validation cost"] == describe(list(losses.values())[-1])
         assert values["best epoch"] == min(losses, key=losses.get)
         cost = cross_entropy(x, reconstruct(runs / name, x))
         assert values["same images"] == describe(cost)
@@ -199,3 +199,20 @@ def test_wrong_usage_is_told_in_one_line(compare, runs, options, words):
     assert (status, stdout, stderr.count("\n")) == (2, "", 1)
     assert (runs / "old.html").read_text() == "old"
     assert not (runs / "comparison.html").exists()
+
+
+def test_runs_of_another_cost_are_not_judged(compare, runs):
+    options = ["--batch-size=12", "--learning-rate=0.05", "--training-epochs=2", "--n-hidden=3"]
+    options += ["--data=x.npz", "--cost=squared-error", "--quiet", "--output-dir=squared"]
+    assert train(options) == 0
+    status, stdout, stderr = compare("none", "squared")
+    assert (status, stderr) == (0, "")
+    assert (
+        "note: B squared: its cost is not measured as that of A none is; its curves are" in stdout
+    )
+    table = read_table(stdout)
+    assert [row["cost"] for row in table.values()] == ["cross-entropy", "squared-error"]
+    assert [row["same images"] == "–" for row in table.values()] == [False, True]
+    page = (runs / "comparison.html").read_text(encoding="utf-8")
+    assert "B squared, training" not in page
+    assert page.count("<li>B squared</li>") == 2  # its reconstructions, without and with noise
