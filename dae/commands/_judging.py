@@ -4,8 +4,11 @@ from functools import cached_property
 
 from dae.commands._views import standardize
 from dae.datasets import to_floatX
-from dae.training.baselines import MAX_IMAGES, compute_baselines
+from dae.training.baselines import compute_baselines
 from dae.training.callbacks import Callback
+
+MAX_IMAGES = 10_000
+"""That many images say well enough what the mean and the principal components are."""
 
 MAX_VALUES = 2**25
 """So many pixels are judged, however many there are: all of 10,000 images of 57 x 57."""
