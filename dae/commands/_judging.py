@@ -1,5 +1,6 @@
 """What a model is judged by: images, and the costs of simple predictors for them."""
 
+import math
 from functools import cached_property
 
 from dae.commands._views import standardize
@@ -99,7 +100,7 @@ class Judge(Callback):
         return to_floatX(images[:: -(-len(images) // n)], self._config.floatX)
 
     def _per_pixel(self, epoch):
-        return epoch.validation_loss / self._x.shape[1]
+        return epoch.validation_loss / math.prod(self._config.image_shape[:2])
 
     @staticmethod
     def _if_validated(value):

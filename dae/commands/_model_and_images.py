@@ -23,8 +23,8 @@ class Images(NamedTuple):
 
     Attributes
     ----------
-    parts : list of ndarray, shape (n, n_visible)
-        All images together; joined they would take twice the memory.
+    parts : list of ndarray or FileRows, shape (n, n_visible)
+        All images together; joined they would take memory once more.
     image_shape : tuple of int
         Height and width of an image in pixels, and 3 if it has colours.
     names : ndarray of str, shape (n_images,), or None
@@ -104,6 +104,8 @@ def load_model_and_images(options, session):
         model.about.get("image_shape"),
         options.cache_dir,
         resize=options.resize,
+        lazy=True,
+        bounded=model.cost == "cross-entropy",
         **image_settings,
     )
     n_visible = dataset.train[0].shape[1]
@@ -153,7 +155,7 @@ def compute(method, images, session):
     n_done = 0
     with session.bar(total=images.n_images, unit="image") as show:
         for i, chunk in enumerate(chunks):
-            yield method(chunk, i)
+            yield method(np.asarray(chunk), i)  # which may be in a file until now
             n_done += len(chunk)
             show("", n_done, images.n_images)
             if session.stopped:

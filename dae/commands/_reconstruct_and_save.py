@@ -56,7 +56,7 @@ def reconstruct_and_save(options, session):
         )
 
     if output.suffix == ".png":
-        x = to_floatX(np.concatenate(images.parts), model.x.dtype)
+        x = to_floatX(np.concatenate([np.asarray(x) for x in images.parts]), model.x.dtype)
         rows = [x, np.concatenate(list(corrupted())), np.concatenate(list(reconstructed()))]
         if options.corruption_level == 0:
             del rows[1]

@@ -113,6 +113,7 @@ def prepare(run, options, session, kind):
         config.image_shape,
         options.cache_dir,
         lazy=True,
+        bounded=kind is not Config or config.cost == "cross-entropy",
         **image_settings,
     )
     if config.validation_fraction is not None:

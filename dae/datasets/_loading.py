@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -37,22 +38,8 @@ MAX_SIZE = 2**20
 """Bytes of an array of any size that are looked at for contrast."""
 
 
-class _Arrays(NamedTuple):
-    train: tuple
-    valid: tuple
-    test: tuple
-    image_shape: tuple
-
-
-class Dataset(_Arrays):
+class Dataset(NamedTuple):
     """Training, validation and test data as NumPy arrays.
-
-    As a tuple it consists of the first four: ``train, valid, test, image_shape = dataset``.
-
-    Parameters
-    ----------
-    train, valid, test, image_shape, label_names, names
-        The attributes.
 
     Attributes
     ----------
@@ -70,15 +57,12 @@ class Dataset(_Arrays):
         the folder, with "/" between folders.
     """
 
-    label_names = None
-    names = None
-
-    def __new__(cls, train, valid, test, image_shape, label_names=None, names=None):
-        """Return the data set."""
-        dataset = super().__new__(cls, train, valid, test, image_shape)
-        dataset.label_names = label_names
-        dataset.names = names
-        return dataset
+    train: tuple
+    valid: tuple
+    test: tuple
+    image_shape: tuple
+    label_names: tuple | None = None
+    names: tuple | None = None
 
 
 def load_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=None, **options):
@@ -157,6 +141,7 @@ def read_data(
     progress=None,
     *,
     lazy=False,
+    bounded=True,
     color=False,
     crop=False,
     resize=True,
@@ -214,6 +199,8 @@ def read_data(
         Whether to leave the images of a ``.npy`` file in the file, as `FileRows`, which are read
         and checked when they are used: `dae.fit` trains on more of them than the memory can
         hold. Files that are gzipped, or in Fortran's order, are read as ever.
+    bounded : bool, default=True
+        Whether floats must be in [0, 1]; otherwise they may be any but infinity and NaN.
     color : bool, default=False
         Whether images have three channels, red, green and blue, each as n_visible / 3 of the
         visible units: units 0, 1 and 2 are those of the first pixel. By default images in files
@@ -280,7 +267,7 @@ def read_data(
         else:
             pairs = _read_pairs(path, lazy)
         train, valid, test = (
-            _checked_pair(x, y, pairs[0], f"{path}, {part}")
+            _checked_pair(x, y, pairs[0], bounded, f"{path}, {part}")
             for part, (x, y) in zip(PARTS, pairs, strict=True)
         )
     if names is None and len(valid[0]) == 0 < len(test[0]):
@@ -288,7 +275,8 @@ def read_data(
     if len(train[0]) == 0:
         raise DataError(f"{path}: has no training images")
     image_shape = _image_shape(sides, color, pairs[0][0], path)
-    _warn_if_flat(train[0], path, names)
+    if bounded:
+        _warn_if_flat(train[0], path, names)
     return Dataset(train, valid, test, image_shape, label_names, names)
 
 
@@ -350,7 +338,7 @@ def _named_pairs(arrays, path):
     return pairs
 
 
-def _checked_pair(x, y, train, name):
+def _checked_pair(x, y, train, bounded, name):
     """Return (x, y) as a `Dataset` has them; None becomes an array of 0 rows like that of train."""
     train_x, train_y = train
     if x is None:
@@ -363,8 +351,9 @@ def _checked_pair(x, y, train, name):
     x = x.reshape(len(x), math.prod(x.shape[1:]))
     if isinstance(x, FileRows):
         check_pixels(np.empty(0, x.dtype), name)  # the values when they are read
+        x = replace(x, bounded=bounded)
     else:
-        check_pixels(x, name)
+        check_pixels(x, name, bounded)
         x = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
     if y is not None:
         if y.dtype.kind == "f" or y.min(initial=0) < 0 or y.max(initial=0) >= 2**31:

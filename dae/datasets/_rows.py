@@ -22,7 +22,7 @@ class FileRows:
 
     Of ``rows[start:stop]``, which are such rows again, nothing is read yet. What is read is
     ``rows[indices]``, an array of the rows that an integer vector names, and ``np.asarray(rows)``,
-    an array of all of them. It is checked, too: floats must be in [0, 1].
+    an array of all of them. It is checked, too.
 
     The file is not mapped into memory, since a process dies by SIGBUS where a mapped file is cut
     off. Here this is an error like any other change of the file after `FileRows` was made.
@@ -41,6 +41,8 @@ class FileRows:
         The number of rows, and the sides of one.
     stamp : tuple
         `stamp_of` the file, when its header was read.
+    bounded : bool, default=True
+        Whether floats must be in [0, 1]: see `check_pixels`.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class FileRows:
     dtype: np.dtype
     shape: tuple
     stamp: tuple
+    bounded: bool = True
 
     @property
     def ndim(self):
@@ -127,14 +130,14 @@ class FileRows:
             raise IndexError(f"{index!r}: expected a slice, or a vector of integers")
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"there are {len(self)} rows; expected indices from 0, and below that")
-        x = self._empty(len(indices))
+        content = self._room(len(indices))
         places = [self.offset + row * self._row_size for row in indices.tolist()]
         with self._opened() as file:
             for place in places:  # the disk can look for all of them at once
                 _read_ahead(file, place, self._row_size)
-            for place, row in zip(places, x, strict=True):
+            for place, row in zip(places, content, strict=True):
                 self._fill(row, file, place)
-        return self._checked(x)
+        return self._as_rows(content)
 
     def __array__(self, dtype=None, copy=None):
         """Read all rows.
@@ -157,18 +160,20 @@ class FileRows:
         OSError
             If the file cannot be read, or has changed.
         """
-        x = self._empty(len(self))
+        content = self._room(len(self))
         with self._opened() as file:
-            self._fill(x, file, self.offset)
+            self._fill(content.reshape(-1), file, self.offset)
             # Whoever walks through the file reads as much again.
-            _read_ahead(file, self.offset + x.nbytes, x.nbytes)
-        return self._checked(x).astype(self.dtype if dtype is None else dtype, copy=False)
+            _read_ahead(file, self.offset + self.nbytes, self.nbytes)
+        x = self._as_rows(content)
+        return x if dtype is None else x.astype(dtype, copy=False)
 
-    def _empty(self, n_rows):
+    def _room(self, n_rows):
+        """Return an array for the bytes of rows, if there is the memory for it."""
         size = n_rows * self._row_size
         if size > BLOCK:
             check_memory(self.path, size)
-        return np.empty((n_rows, *self.shape[1:]), self.stored)
+        return np.empty((n_rows, self._row_size), np.uint8)
 
     @contextmanager
     def _opened(self):
@@ -178,25 +183,26 @@ class FileRows:
             if stamp_of(file) != self.stamp:
                 raise self._change()
 
-    def _fill(self, x, file, place):
-        """Fill an array with the bytes from a place of the file on."""
+    def _fill(self, content, file, place):
+        """Fill a vector with the bytes from a place of the file on."""
         file.seek(place)
-        rest = x.reshape(-1).view(np.uint8)
-        while rest.size:  # a system reads 2 GB at the most
-            n_read = file.readinto(rest)
+        while content.size:  # a system reads 2 GB at the most
+            n_read = file.readinto(content)
             if n_read == 0:
                 raise self._change()
-            rest = rest[n_read:]
+            content = content[n_read:]
 
     def _change(self):
         return OSError(errno.EIO, "cut off or changed while it is in use")
 
-    def _checked(self, x):
-        check_pixels(x, self.path)
+    def _as_rows(self, content):
+        """Return what bytes mean, and check it."""
+        x = content.view(self.stored).reshape(len(content), *self.shape[1:])
+        check_pixels(x, self.path, self.bounded)
         return x.astype(self.dtype, copy=False)
 
 
-def check_pixels(x, name):
+def check_pixels(x, name, bounded=True):
     """Check that pixels are bytes, or floats in [0, 1].
 
     Parameters
@@ -204,6 +210,8 @@ def check_pixels(x, name):
     x : ndarray
     name : str or path-like
         What the message says first.
+    bounded : bool, default=True
+        Whether floats must be in [0, 1]; otherwise they may be any but infinity and NaN.
 
     Raises
     ------
@@ -212,10 +220,17 @@ def check_pixels(x, name):
     """
     if x.dtype == np.uint8:
         return
+    largest = 1 if bounded else np.finfo(np.float32).max
+    smallest = 0 if bounded else -largest
     with np.errstate(invalid="ignore"):
-        in_range = x.min(initial=0) >= 0 and x.max(initial=0) <= 1  # false for NaN too
+        # False for NaN, too.
+        in_range = x.min(initial=0) >= smallest and x.max(initial=0) <= largest
     if x.dtype.kind != "f" or not in_range:
-        raise DataError(f"{name}: images must be bytes (uint8), or floats in [0, 1]")
+        raise DataError(
+            f"{name}: images must be bytes (uint8), or floats in [0, 1]"
+            if bounded
+            else f"{name}: images must be bytes (uint8), or finite floats"
+        )
 
 
 def stamp_of(file):

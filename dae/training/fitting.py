@@ -153,8 +153,8 @@ class Training:
         model, config, run = self.model, self.config, self.run
         names = inspect.signature(model.get_cost_updates).parameters
         settings = {name: value for name, value in asdict(config).items() if name in names}
-        step, updated = compile_step(model, self._minibatches[0], settings)
-        self.train_da = lambda index: step(*self._minibatches[index])
+        step, updated = compile_step(model, self._minibatches.window, config.batch_size, settings)
+        self.train_da = lambda index: step(self._minibatches.find(index))
         self._state = State(model, updated, callbacks)
         if run is not None and run.state:
             try:
@@ -328,6 +328,8 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=(), pr
         if validation is not None:
             valid_set = _pair(validation, "validation", config.floatX)
             valid_set = _checked_pair(valid_set, "validation", model, config)
+        if config.standardize:
+            model.mean, model.scale = _mean_and_scale(train_set[0], model.x.dtype)
         if run is not None:
             digest = _read_through(train_set, valid_set, model.x.dtype, progress)
             config = replace(config, data_sha256=digest)
@@ -392,6 +394,21 @@ def _checked_pair(pair, name, model, config):
     if len(x) != len(y):
         raise ValueError(f"{name} has {len(x)} rows and {len(y)} labels; expected as many")
     return pair
+
+
+def _mean_and_scale(x, floatX):
+    """Return mean and standard deviation of each pixel, of the latter 1 where it is 0."""
+    n, total, squares = 0, 0.0, 0.0
+    for block in _blocks(x, None, None):
+        block = to_floatX(block, "float64")
+        # Chan, Golub and LeVeque, 1979: the squares stay those of deviations from the mean.
+        mean = block.mean(axis=0)
+        squares = squares + ((block - mean) ** 2).sum(axis=0)
+        if n:
+            squares += (total / n - mean) ** 2 * (n * len(block) / (n + len(block)))
+        n, total = n + len(block), total + block.sum(axis=0)
+    scale = np.sqrt(squares / n)
+    return (total / n).astype(floatX), np.where(scale == 0, 1, scale).astype(floatX)
 
 
 def _read_through(train_set, valid_set, floatX, progress):

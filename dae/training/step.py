@@ -49,22 +49,21 @@ def compile_train_da(model, train_set_x, *, batch_size, **settings):
     >>> bool(train_da(0) > train_da(0))
     True
     """
-    index = pt.lscalar("index")
-    x = train_set_x[index * batch_size : (index + 1) * batch_size]
-    train_da, _ = _compile(model, [index], {model.x: _pixels(x, model)}, settings, [0])
+    train_da, _ = compile_step(model, [train_set_x], batch_size, settings)
     return train_da
 
 
-def compile_step(model, minibatch, settings):
-    """Compile `train_da(*minibatch)`: one step on one minibatch, which returns its cost.
+def compile_step(model, train_set, batch_size, settings):
+    """Compile as `compile_train_da` does, and return what a step updates as well.
 
     Parameters
     ----------
     model : object
         As for `compile_train_da`.
-    minibatch : list of ndarray
-        A minibatch: its x, of bytes or of the dtype of the model's x, and, where the model learns
-        from labels, its y.
+    train_set : list of shared variables
+        The training data: their x and, where the model learns from labels, their y.
+    batch_size : int
+        Number of rows in a minibatch.
     settings : dict
         From the names of parameters of ``model.get_cost_updates`` to their values.
 
@@ -75,12 +74,7 @@ def compile_step(model, minibatch, settings):
     updated : list of shared variables
         What it updates, in the order of the updates.
     """
-    inputs, givens = _minibatch(model, minibatch)
-    return _compile(model, inputs, givens, settings, minibatch)
-
-
-def _compile(model, inputs, givens, settings, example):
-    """Compile a step, of which an example is given; return it, and what it updates."""
+    index = pt.lscalar("index")
     arguments = []
     for setting in settings.values():
         if isinstance(setting, Variable):
@@ -88,12 +82,17 @@ def _compile(model, inputs, givens, settings, example):
     arguments = list(dict.fromkeys(arguments))  # one that two settings depend on is one argument
     cost, updates = model.get_cost_updates(**settings)
     updates = dict(updates)  # Theano's own models return a list of pairs
+    rows = slice(index * batch_size, (index + 1) * batch_size)
     train_da = pytensor.function(
-        [*inputs, *arguments], cost, updates=updates, givens=givens, name="train_da"
+        [index, *arguments],
+        cost,
+        updates=updates,
+        givens=_givens(model, [variable[rows] for variable in train_set]),
+        name="train_da",
     )
     # Numba compiles on the first call. So make one, and take back what it did.
     before = {shared: shared.get_value() for shared in updates}
-    train_da(*example, *(np.zeros((), argument.dtype) for argument in arguments))
+    train_da(0, *(np.zeros((), argument.dtype) for argument in arguments))
     for shared, value in before.items():
         shared.set_value(value, borrow=True)
     return train_da, list(updates)
@@ -116,9 +115,12 @@ def compile_validation(model, valid_set):
         Without arguments; it returns the mean loss over all rows.
     """
     parts = [part for part in valid_set if part is not None]
-    inputs, givens = _minibatch(model, parts)
+    minibatch = [pt.tensor(dtype=part.dtype, shape=(None,) * part.ndim) for part in parts]
     loss = pytensor.function(
-        inputs, model.get_validation_loss(), givens=givens, name="validation_loss"
+        minibatch,
+        model.get_validation_loss(),
+        givens=_givens(model, minibatch),
+        name="validation_loss",
     )
     bounds = [*range(0, len(parts[0]), VALIDATION_ROWS), len(parts[0])]
 
@@ -132,17 +134,12 @@ def compile_validation(model, valid_set):
     return validation_loss
 
 
-def _minibatch(model, parts):
-    """Return the inputs of a function of minibatches, and what they are to the model."""
-    variables = [model.x, model.y] if len(parts) == 2 else [model.x]
-    inputs = [
-        variable.type.clone(dtype=part.dtype, shape=(None,) * variable.ndim)()
-        for variable, part in zip(variables, parts, strict=True)
-    ]
-    givens = dict(zip(variables, inputs, strict=True))
-    return inputs, givens | {model.x: _pixels(inputs[0], model)}
-
-
-def _pixels(x, model):
-    """Return rows of data as the model expects them: bytes are divided by 256."""
-    return pt.cast(x, model.x.dtype) * (1 / 256) if x.dtype == "uint8" else x
+def _givens(model, minibatch):
+    """Return the substitutions that show a model rows of data: x, and y if there are labels."""
+    x, *labels = minibatch
+    if x.dtype == "uint8":
+        x = pt.cast(x, model.x.dtype) * (1 / 256)
+    if getattr(model, "mean", None) is not None:
+        x = (x - model.mean.astype(x.dtype)) / model.scale.astype(x.dtype)
+    variables = [model.x, model.y] if labels else [model.x]
+    return dict(zip(variables, [x, *labels], strict=True))

@@ -671,7 +671,7 @@ sys.exit(status)
         ("reconstruct", "z.npz", 784, 10, 20_000),
     ],
 )
-def test_memory_does_not_grow_with_what_is_written(
+def test_memory_does_not_grow_with_what_is_read_and_written(
     tmp_path, command, name, n_visible, n_hidden, n_images
 ):
     model = new_model(n_visible=n_visible, n_hidden=n_hidden)
@@ -688,4 +688,4 @@ def test_memory_does_not_grow_with_what_is_written(
         assert (process.returncode, stderr) == (0, "")
         peaks.append(int(stdout.split()[-1]))
     assert (tmp_path / name).stat().st_size > 230e6
-    assert peaks[1] - peaks[0] < n_images * n_visible + 20e6
+    assert peaks[1] - peaks[0] < 20e6

@@ -16,6 +16,7 @@ from PIL import Image
 
 from dae import Autoencoder, Config, DenoisingAutoencoder, Run, fit
 from dae.commands import _train_and_save
+from dae.commands._judging import Judge
 from dae.commands._results import save_results
 from dae.commands._run_page import command_to_repeat
 from dae.commands._snapshots import _reorder
@@ -94,7 +95,7 @@ def test_the_numbers_of_the_page(train, images, level):
         assert quality[name] == [describe(cost), describe(cost / 15)]
     assert ("this model, given corrupted images" in quality) == (level > 0)
     header, *rows = (run / "costs.csv").read_text().splitlines()
-    assert header == "epoch,cost,seconds,validation_loss"
+    assert header.startswith("epoch,cost,seconds,validation_loss,")
     losses = {int(row.split(",")[0]): row.split(",")[3] for row in rows}
     losses = {epoch: float(loss) for epoch, loss in losses.items() if loss}
     assert describe(losses[7]) == quality["this model"][0]
@@ -307,8 +308,9 @@ def test_the_squared_error_and_weights_that_are_not_tied(images, tmp_path):
         RandomState(1), n_visible=15, n_hidden=4, cost="squared-error", tied_weights=False
     )
     with Run(tmp_path / "run") as run:
-        fit(config, train_x, validation=valid_x, model=model, run=run)
-        save_results(run, model, Dataset(*parts, (3, 5)), sort_filters=True)
+        judge = Judge(config, Dataset(*parts, (3, 5)))
+        fit(config, train_x, validation=valid_x, model=model, run=run, callbacks=[judge])
+        save_results(run, model, Dataset(*parts, (3, 5)), judge, sort_filters=True)
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     W, b, b_prime, W_prime = (param.get_value() for param in model.params)
     z = sigmoid(valid_x @ W + b) @ W_prime + b_prime
@@ -328,9 +330,11 @@ def test_the_squared_error_and_weights_that_are_not_tied(images, tmp_path):
 def test_of_very_many_images_every_third_is_looked_at(tmp_path):
     x = RandomState(1).uniform(size=(20_001, 4))
     config = Config(image_shape=(2, 2), training_epochs=1, n_hidden=2, corruption_level=0)
+    dataset = Dataset((x, None), (x[:0], None), (x[:0], None), (2, 2))
+    judge = Judge(config, dataset)
     with Run(tmp_path / "run") as run:
-        model, _ = fit(config, x, run=run)
-        save_results(run, model, Dataset((x, None), (x[:0], None), (x[:0], None), (2, 2)))
+        model, _ = fit(config, x, run=run, callbacks=[judge])
+        save_results(run, model, dataset, judge)
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "20001 images of 2×2" in page
     assert "6667 training images" in page

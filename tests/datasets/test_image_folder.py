@@ -25,7 +25,7 @@ def test_images_of_any_lossless_format_are_read_as_they_are(extension, tmp_path)
     lossless = {"webp": {"lossless": True}}.get(extension, {})
     for n in range(3):
         Image.fromarray(drawn(n)).save(tmp_path / f"{n}.{extension}", **lossless)
-    train, valid, test, image_shape = read_data(tmp_path)
+    train, valid, test, image_shape, *_ = read_data(tmp_path)
     assert image_shape == (6, 5)
     assert train[0].dtype == np.uint8
     np.testing.assert_array_equal(train[0], [drawn(n).ravel() for n in range(3)])

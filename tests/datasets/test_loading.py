@@ -77,7 +77,7 @@ def test_mini_mnist_is_the_file_that_its_provenance_describes():
 
 
 def test_mini_mnist_is_a_tenth_of_each_part_of_the_tutorials_mnist():
-    train, valid, test, image_shape = read_data()
+    train, valid, test, image_shape, *_ = read_data()
     assert image_shape == (28, 28)
     for (x, y), n in ((train, 5000), (valid, 1000), (test, 1000)):
         assert x.shape == (n, 784)
@@ -94,7 +94,7 @@ def test_make_mini_mnist_takes_the_first_tenth_of_each_part(mnist, tmp_path):
     train_x, train_y, test_x, test_y = mnist
     folder = write_idx_folder(tmp_path / "mnist", mnist)
     make_mini_mnist.main([str(folder), str(tmp_path / "mini.npz")])
-    train, valid, test, image_shape = read_data(tmp_path / "mini.npz")
+    train, valid, test, image_shape, *_ = read_data(tmp_path / "mini.npz")
     assert image_shape == (4, 3)
     np.testing.assert_array_equal(train[0], train_x[:5].reshape(5, 12))
     np.testing.assert_array_equal(train[1], train_y[:5])
@@ -314,7 +314,7 @@ def test_the_last_sixth_validates_where_there_is_test_but_no_validation_data(n, 
     x = np.arange(4 * n, dtype="uint8").reshape(n, 4)
     y = np.arange(n)
     np.savez(path, x_train=x, y_train=y, x_test=x[:2])
-    train, valid, test, _ = read_data(path)
+    train, valid, test, *_ = read_data(path)
     assert len(valid[0]) == n // 6
     np.testing.assert_array_equal(np.concatenate([train[0], valid[0]]), x)
     np.testing.assert_array_equal(np.concatenate([train[1], valid[1]]), y)

@@ -20,7 +20,7 @@ BYTES = np.random.RandomState(1).randint(256, size=(40, 12)).astype("uint8")
 def save(path, x):
     """Save an array and return its rows, in the file."""
     np.save(path, x)
-    [rows, y], _, _, _ = read_data(path, lazy=True)
+    [rows, y], *_ = read_data(path, lazy=True)
     assert isinstance(rows, FileRows)
     assert y is None
     return rows
@@ -71,7 +71,7 @@ def test_rows_are_those_that_are_read_otherwise(dtype, sides, tmp_path):
 
 
 def test_the_parts_that_a_file_lacks_are_arrays(rows):
-    _, valid, test, _ = read_data(rows.path, lazy=True)
+    _, valid, test, *_ = read_data(rows.path, lazy=True)
     for x, y in (valid, test):
         assert isinstance(x, np.ndarray)
         assert (x.shape, x.dtype, y) == ((0, 12), np.uint8, None)
