@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dae
 from dae.commands._console import complain
-from dae.training.config import POSITIVE, Config
+from dae.training.config import POSITIVE, VALID, Config
 
 PARTS = ("train", "valid", "test")
 """As `dae.datasets.PARTS`, without importing NumPy."""
@@ -119,6 +119,14 @@ def add_data_options(parser):
         help="keep red, green and blue, each a visible unit of its own (default: images in a "
         "folder become grey)",
         action="store_true",
+        default=argparse.SUPPRESS,
+    )
+    data.add_argument(
+        "--validation-fraction",
+        help="part of the images to judge by and not to train on, of data that does not say which "
+        "(default: none)",
+        type=number(float, *VALID["validation_fraction"]),
+        metavar="F",
         default=argparse.SUPPRESS,
     )
     data.add_argument(

@@ -8,7 +8,7 @@ from numpy.random import RandomState
 
 from dae.commands._report import Advice, Report, describe_arithmetic
 from dae.commands._train_and_save import prepare
-from dae.datasets import DataError, to_floatX
+from dae.datasets import DataError
 from dae.models import LogisticRegression, StackedDenoisingAutoencoder
 from dae.reports.curves import plot_errors
 from dae.reports.tiles import draw_filters, enlarge, save_image
@@ -63,7 +63,15 @@ def _train_and_save(options, session, kind):
         with Report(session, options.report_every, _describe, _describe_epoch) as report:
             pretraining = [Pretraining([report])] if kind is StackConfig else []
             callbacks = [Advice(session), *pretraining, report]
-            fit(config, train, validation=valid, model=model, run=run, callbacks=callbacks)
+            fit(
+                config,
+                train,
+                validation=valid,
+                model=model,
+                run=run,
+                callbacks=callbacks,
+                progress=report.reading_bar(),
+            )
         report.raise_if_stopped()
         _save_and_say_results(report.training, test, session)
         session.say(f"time: {time.perf_counter() - start:.0f}s")
@@ -84,7 +92,7 @@ def _build_stack(config, n_in, n_out):
 
 
 def _labelled(part, name, config):
-    """Return a part of the data as floatX with its labels; refuse one that is of no use."""
+    """Return a part of the data; refuse one that is of no use."""
     x, y = part
     if y is None or len(x) == 0:
         lack = "labels" if len(x) else "images"
@@ -97,7 +105,7 @@ def _labelled(part, name, config):
             f"--batch-size is {config.batch_size}, but {config.data} has {len(x)} {name} images; "
             f"expected {len(x)} at the most"
         )
-    return to_floatX(x, config.floatX), y
+    return x, y
 
 
 def _whole_minibatches(part, config):
@@ -146,8 +154,7 @@ def _save_and_say_results(training, test, session):
     errors = f"best validation error {_percent(best.stopping.best_validation_loss)}"
     with best.applied(model):
         if test is not None:
-            test_set = [pytensor.shared(array, borrow=True) for array in test]
-            errors += f", with test error {_percent(compile_validation(model, test_set)())}"
+            errors += f", with test error {_percent(compile_validation(model, test)())}"
         W = model.params[0].get_value()
     with run.written("filters.png") as path:
         save_image(path, enlarge(draw_filters(W, training.config.image_shape)))

@@ -80,14 +80,6 @@ def make_parser():
         default=argparse.SUPPRESS,
     )
     model.add_argument(
-        "--validation-fraction",
-        help="part of the images to judge by and not to train on, of data that does not say which "
-        "(default: none)",
-        type=number(float, *VALID["validation_fraction"]),
-        metavar="F",
-        default=argparse.SUPPRESS,
-    )
-    model.add_argument(
         "--validate-every",
         help="epochs between looks at the validation images (default: so many that they take about "
         "a fiftieth of the time; 1 with --patience)",

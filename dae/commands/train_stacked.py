@@ -16,7 +16,7 @@ from dae.commands._arguments import (
     positive_int,
 )
 from dae.commands._console import Session, close_stdout
-from dae.training.config import StackConfig
+from dae.training.config import LEVEL, StackConfig
 
 PROG = "dae-train-stacked"
 
@@ -52,7 +52,7 @@ def make_parser():
         "corruption_levels",
         "for each layer the probability that a value of its input is hidden in pre-training; or "
         "one for all",
-        number(float, *valid["corruption_level"]),
+        number(float, *LEVEL),
         "P",
         "+",
     )

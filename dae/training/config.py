@@ -130,6 +130,9 @@ class Settings:
         How images in files are read: see `dae.datasets.read_data`.
     background : str, default='black'
         The same.
+    validation_fraction : float, optional
+        The part in (0, 1) of the training data that becomes validation data; for data without
+        such. `fit`, which is given both, does not look at it.
     data_sha256 : str, optional
         The SHA-256 of the training data as floatX, in hexadecimal; `fit` fills it in.
 
@@ -156,6 +159,7 @@ class Settings:
     autocontrast: bool = False
     background: str = "black"
     skip_bad_images: bool = False
+    validation_fraction: float | None = None
     data_sha256: str | None = None
 
     def __post_init__(self):
@@ -222,14 +226,13 @@ class Config(Settings):
 
     Parameters
     ----------
-    data, image_shape, color, crop, autocontrast, skip_bad_images, background, data_sha256
+    data, image_shape, color, crop, autocontrast, skip_bad_images, background : object
         The data: see `Settings`.
+    validation_fraction, data_sha256 : object
+        The same.
     standardize : bool, default=False
         Whether to subtract from each pixel its mean over the training data, and to divide by its
         standard deviation, where that is not 0; for the squared error.
-    validation_fraction : float, optional
-        The part in (0, 1) of the training data that becomes validation data; for data without
-        such. `fit`, which is given both, does not look at it.
     corruption : {'masking', 'salt-and-pepper', 'gaussian'}, default='masking'
         The kind of noise: see `DenoisingAutoencoder`.
     corruption_level : float, default=0.3
@@ -275,7 +278,6 @@ class Config(Settings):
     command = "dae.train"
 
     standardize: bool = False
-    validation_fraction: float | None = None
     corruption: str = "masking"
     corruption_level: float = 0.3
     cost: str = "cross-entropy"
@@ -328,8 +330,10 @@ class LogisticRegressionConfig(Settings):
 
     Parameters
     ----------
-    data, image_shape, color, crop, autocontrast, skip_bad_images, background, data_sha256
+    data, image_shape, color, crop, autocontrast, skip_bad_images, background : object
         The data: see `Settings`.
+    validation_fraction, data_sha256 : object
+        The same.
     kind : str
         The kind of the training; not to be set.
     learning_rate : float, default=0.13
@@ -394,8 +398,10 @@ class StackConfig(Settings):
 
     Parameters
     ----------
-    data, image_shape, color, crop, autocontrast, skip_bad_images, background, data_sha256
+    data, image_shape, color, crop, autocontrast, skip_bad_images, background : object
         The data: see `Settings`.
+    validation_fraction, data_sha256 : object
+        The same.
     kind : str
         The kind of the training; not to be set.
     hidden_layers_sizes : sequence of int, default=(500, 500)

@@ -408,11 +408,11 @@ def stop_at(monkeypatch, n_minibatches, stop):
         train_da, updated = compile_step(*args)
         counter = iter(range(n_minibatches))
 
-        def train_da_that_stops(index):
+        def train_da_that_stops(*minibatch):
             if next(counter, None) is None:
                 monkeypatch.setattr(fitting, "compile_step", compile_step)
                 stop()
-            return train_da(index)
+            return train_da(*minibatch)
 
         return train_da_that_stops, updated
 

@@ -255,7 +255,7 @@ def test_settings_that_would_change_the_result_are_refused(command, small, tmp_p
         (["--corruption-levels", "2"], "--corruption-levels: '2' is not a number from 0 to 1"),
         (
             ["--corruption-levels", "0.1", "0.2", "0.3"],
-            "corruption_levels is [0.1, 0.2, 0.3]; expected one number, or one for each of the 2",
+            "--corruption-levels is [0.1, 0.2, 0.3]; expected one number, or one for each of th",
         ),
         (["--no-pretraining"], "--no-pretraining: not allowed with argument --pretraining-epochs"),
         (["--pretraining-epochs=0"], "--pretraining-epochs: '0' is not a whole number above 0"),
