@@ -14,7 +14,7 @@ import pytest
 from numpy.random import RandomState
 
 import dae
-from dae.commands import _train_and_save
+from dae.commands._console import Session
 from dae.train import main
 from dae.training import _minibatches, fitting
 
@@ -163,8 +163,8 @@ class Terminal(io.StringIO):
 
 def test_a_bar_is_shown_while_the_file_is_read_through(tmp_path, options, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
-    for name in ("delay", "mininterval"):  # such a file is read too fast for a bar
-        monkeypatch.setitem(_train_and_save.BYTES, name, 0)
+    bar, at_once = Session.bar, {"delay": 0, "mininterval": 0}  # so small a file is soon read
+    monkeypatch.setattr(Session, "bar", lambda self, **kwargs: bar(self, **kwargs | at_once))
     options.remove("--quiet")
     assert main([*options, f"--output-dir={tmp_path / 'out'}"]) == 0
     assert re.search(r"100%[^\r]* 960/960 [^\r]*B/s, training data", sys.stderr.getvalue())
