@@ -1,6 +1,20 @@
 import os
 
+import pytest
+from browser import Browser, find_browser
+
 # PyTensor's C linker, one of the modes tested, otherwise warns that it looked for a BLAS in vain.
 os.environ["PYTENSOR_FLAGS"] = ",".join(
     flag for flag in (os.environ.get("PYTENSOR_FLAGS"), "blas__ldflags=") if flag
 )
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A browser; without one its tests are skipped, or fail if DAE_TEST_BROWSER is set."""
+    executable = find_browser()
+    if executable is None:
+        message = "there is no Chromium or Chrome on the PATH"
+        (pytest.fail if "DAE_TEST_BROWSER" in os.environ else pytest.skip)(message)
+    with Browser(executable, tmp_path_factory.mktemp("browser")) as browser:
+        yield browser

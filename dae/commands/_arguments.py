@@ -2,9 +2,14 @@
 
 import argparse
 import re
+from pathlib import Path
 
+import dae
 from dae.commands._console import complain
-from dae.training.config import POSITIVE
+from dae.training.config import POSITIVE, VALID, Config
+
+PARTS = ("train", "valid", "test")
+"""As `dae.datasets.PARTS`, without importing NumPy."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,3 +57,264 @@ def image_shape(text):
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH in pixels, such as 28x28")
     return [int(side) for side in match.groups()]
+
+
+def add_setting(group, name, help, type, metavar=None, kind=Config, nargs=None):
+    """Add the option of a setting; if it is not given, it is absent from what is parsed.
+
+    Parameters
+    ----------
+    group : argparse.ArgumentParser or a group of one
+    name : str
+        The setting.
+    help : str
+        Without the default.
+    type : callable
+    metavar : str, optional
+    kind : type, default=Config
+        The class of the settings.
+    nargs : str, optional
+        Such as "+", for a list.
+    """
+    default = getattr(kind, name)
+    if isinstance(default, tuple):
+        default = " ".join(map(str, default))
+    group.add_argument(
+        f"--{name.replace('_', '-')}",
+        help=f"{help} (default: {default})",
+        type=type,
+        metavar=metavar,
+        nargs=nargs,
+        default=argparse.SUPPRESS,
+    )
+
+
+def add_data_options(parser):
+    """Add the options that say what to train on.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    """
+    data = parser.add_argument_group("data")
+    add_setting(
+        data,
+        "data",
+        "mini-mnist, the bundled tenth of MNIST; mnist, the whole of it, downloaded once; a folder "
+        "of images, which may have folders for classes inside, or of the four MNIST files; or an "
+        ".npz, .npy or .pkl.gz file",
+        str,
+        "mini-mnist|mnist|PATH",
+    )
+    data.add_argument(
+        "--image-shape",
+        help="height and width in pixels: images in a folder are resized to it; elsewhere it says "
+        "how the pixels lie (default: what the data says)",
+        type=image_shape,
+        metavar="HxW",
+        default=argparse.SUPPRESS,
+    )
+    data.add_argument(
+        "--color",
+        help="keep red, green and blue, each a visible unit of its own (default: images in a "
+        "folder become grey)",
+        action="store_true",
+        default=argparse.SUPPRESS,
+    )
+    data.add_argument(
+        "--validation-fraction",
+        help="part of the images to judge by and not to train on, of data that does not say which "
+        "(default: none)",
+        type=number(float, *VALID["validation_fraction"]),
+        metavar="F",
+        default=argparse.SUPPRESS,
+    )
+    data.add_argument(
+        "--cache-dir",
+        help="where downloads are kept (default: DAE_CACHE_DIR, or the platform's cache folder)",
+        metavar="DIR",
+    )
+    add_image_options(parser)
+
+
+def add_image_options(parser):
+    """Add the options that say how files of images are read.
+
+    Those that are not given are absent from what is parsed.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    """
+    images = parser.add_argument_group("images in a folder")
+
+    def add_flag(name, help):
+        images.add_argument(name, help=help, action="store_true", default=argparse.SUPPRESS)
+
+    add_flag("--crop", "cut them to the proportions of the image shape (default: stretch them)")
+    add_flag(
+        "--autocontrast",
+        "stretch the values of each to the whole range, such as those with 12 bits kept in 16",
+    )
+    add_setting(
+        images, "background", "colour behind transparent pixels, such as white or '#ff8800'", str,
+        "COLOUR",
+    )  # fmt: skip
+    add_flag("--skip-bad-images", "name those that cannot be read, and leave them out")
+
+
+def add_floatX_option(group):
+    """Add the option that says in which arithmetic to train.
+
+    Parameters
+    ----------
+    group : argparse.ArgumentParser or a group of one
+    """
+    group.add_argument(
+        "--floatX",
+        help=f"arithmetic (default: {Config.floatX})",
+        choices=["float64", "float32"],
+        default=argparse.SUPPRESS,
+    )
+
+
+def add_run_options(parser, report_every):
+    """Add the options that say where a training is kept, and what it prints.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    report_every : int
+        The default number of epochs between reports.
+
+    Returns
+    -------
+    group
+        For options that a command has of its own.
+    """
+    output = parser.add_argument_group("output")
+    where = output.add_mutually_exclusive_group()
+    where.add_argument(
+        "--output-dir",
+        metavar="DIR",
+        help="a new or empty directory (default: one under runs/, named after the time)",
+    )
+    where.add_argument(
+        "--resume",
+        metavar="DIR",
+        help="go on with the run in this directory, with its settings; --training-epochs may be "
+        "larger, and --data say where the same data lies now",
+    )
+    output.add_argument(
+        "--checkpoint-every",
+        type=positive_int,
+        metavar="N",
+        help="epochs between checkpoints (default: one a minute, also within an epoch)",
+    )
+    output.add_argument(
+        "--report-every",
+        type=positive_int,
+        metavar="N",
+        default=report_every,
+        help=f"epochs between reports (default: {report_every})",
+    )
+    output.add_argument("--quiet", action="store_true", help="print errors only")
+    add_threads_option(output)
+    return output
+
+
+def add_threads_option(group):
+    """Add the option that says how many cores to use; it changes no digit.
+
+    Parameters
+    ----------
+    group : argparse.ArgumentParser or a group of one
+    """
+    group.add_argument(
+        "--threads",
+        type=positive_int,
+        metavar="N",
+        help="cores to use where they pay (default: OMP_NUM_THREADS, or all that the process may "
+        "use)",
+    )
+
+
+def path_ending_in(*endings):
+    """Return the type of an option: a path with one of several endings.
+
+    Parameters
+    ----------
+    *endings : str
+        Such as ``.npy``; an empty one for a path without.
+
+    Returns
+    -------
+    callable
+        From the text to the path; it raises `argparse.ArgumentTypeError`.
+    """
+    *others, last = (ending or "without an ending" for ending in endings)
+    expected = f"{', '.join(others)} or {last}" if others else last
+
+    def parse(text):
+        path = Path(text)
+        if path.suffix not in endings:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a name ending in {expected}")
+        return path
+
+    return parse
+
+
+def add_model_and_data(parser):
+    """Add what a command that uses a trained model is given.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+
+    Returns
+    -------
+    argument group
+        That of the data, for more options.
+    """
+    parser.add_argument("--version", action="version", version=f"dae {dae.__version__}")
+    parser.add_argument("run", metavar="RUN", help="a run directory of dae-train, or a model file")
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "data",
+        metavar="DATA",
+        help="an image, or what --data of dae-train takes: mini-mnist, mnist, a folder of images, "
+        "which may have folders for classes inside, or of the four MNIST files; or an .npz, .npy "
+        "or .pkl.gz file",
+    )
+    data.add_argument(
+        "--part",
+        choices=[*PARTS, "all"],
+        default="all",
+        help="which images of a data set that has parts (default: all of them, in this order)",
+    )
+    data.add_argument(
+        "--resize",
+        action="store_true",
+        help="resize images in files to the size that the model expects (default: refuse others)",
+    )
+    data.add_argument(
+        "--cache-dir",
+        help="where downloads are kept (default: DAE_CACHE_DIR, or the platform's cache folder)",
+        metavar="DIR",
+    )
+    add_image_options(parser)
+    return data
+
+
+def add_output_options(group):
+    """Add how a command that uses a trained model puts out its results.
+
+    Parameters
+    ----------
+    group : argparse.ArgumentParser or argument group
+    """
+    group.add_argument(
+        "--force", action="store_true", help="replace the file that is there (default: refuse)"
+    )
+    group.add_argument("--quiet", action="store_true", help="print errors only")
+    add_threads_option(group)

@@ -67,6 +67,8 @@ class Session:
         with self._signals_handled():
             # NumPy comes with them, which --help need not wait for.
             from dae.datasets import DataError
+            from dae.training.config import ConfigError
+            from dae.training.model_file import ModelError
             from dae.training.run_directory import RunError
 
             try:
@@ -74,8 +76,11 @@ class Session:
                 return 0
             except StoppedError as error:
                 status, message = error.status, f"{error}{self.advice}"
-            except (DataError, RunError) as error:
+            except (DataError, ModelError, RunError) as error:
                 status, message = 2, error
+            except ConfigError as error:
+                option = f"--{error.name.replace('_', '-')}"
+                status, message = 2, f"{option} is {error.value}; expected {error.expected}"
             except FloatingPointError as error:
                 status, message = 1, error
             except MemoryError as error:

@@ -1,22 +1,18 @@
-"""What the command `train` does with its options: find the data, call `fit`, report and draw."""
+"""What the command `train` does with its options: find the data, call `fit`, and report."""
 
-import contextlib
 import shlex
-import sys
 import time
 from dataclasses import fields, replace
 
-import pytensor
-from numpy.random import RandomState
-from pytensor.compile.mode import get_default_mode
-
-from dae.commands._console import StoppedError
-from dae.datasets import DataError, read_data, to_floatX
-from dae.random import RandomStreams
-from dae.reports.curves import plot_costs
-from dae.reports.tiles import draw_filters, draw_side_by_side, enlarge, save_image
+from dae.commands._judging import Judge
+from dae.commands._reading import IMAGE_SETTINGS, read_for
+from dae.commands._report import Advice, Report, describe_arithmetic
+from dae.commands._results import save_noise, save_results
+from dae.commands._snapshots import Snapshots
+from dae.compiler import set_num_threads
+from dae.datasets import DataError, split_validation
 from dae.training.callbacks import Callback
-from dae.training.config import Config, ConfigError
+from dae.training.config import Config, ConfigError, LayerConfig
 from dae.training.fitting import fit
 from dae.training.run_directory import NotEmptyError, Run, RunError
 
@@ -32,46 +28,64 @@ def train_and_save(options, session):
         The console.
     """
     with Run(options.resume or options.output_dir, options.checkpoint_every) as run:
-        config, train_x, shown = prepare(run, options, session)
-        with contextlib.ExitStack() as exit_stack:
-            report = Report(session, exit_stack, options.report_every)
+        config, dataset = prepare(run, options, session, Config)
+        train_x = dataset.train[0]
+        validation = dataset.valid[0] if len(dataset.valid[0]) else None
+        judge = Judge(config, dataset)
+        run.columns |= judge.columns
+        with Report(session, options.report_every, describe, describe_epoch, judge) as report:
+            every = options.snapshots or Snapshots.every_of(run)
+            snapshots = Snapshots(run, every) if every else None
+            callbacks = [Advice(session), Noise(), judge, report]
+            callbacks += [snapshots] if snapshots else []
             try:
-                model, history = fit(config, train_x, run=run, callbacks=[report])
+                model, _ = fit(
+                    config,
+                    train_x,
+                    validation=validation,
+                    run=run,
+                    callbacks=callbacks,
+                    progress=report.reading_bar(),
+                )
             except ConfigError as error:
+                if error.name == "patience":
+                    raise DataError(
+                        f"--patience is {config.patience}, but {config.data} has no validation "
+                        "images to judge by; expected data that has such, or no --patience"
+                    ) from error
                 raise DataError(
                     f"--batch-size is {config.batch_size}, but {config.data} has {len(train_x)} "
                     f"training images; expected {len(train_x)} at the most"
                 ) from error
             seconds = time.perf_counter() - report.start
-        if session.stopped:
-            place = f"at epoch {len(history)}, minibatch {len(run.costs)}"
-            raise StoppedError(session.stopped.status, f"{session.stopped} {place}")
-        save_pictures(run, model, shown)
+        report.raise_if_stopped()
+        save_results(run, model, dataset, judge, options.sort_filters, snapshots, options.report)
         session.say(f"time: {seconds:.0f}s")
         session.say(f"results: {run.directory}")
 
 
-def prepare(run, options, session):
-    """Find out what to train and on what.
+def prepare(run, options, session, kind):
+    """Find out how to train and on what.
 
     Parameters
     ----------
     run : Run
         The directory; a run that is resumed is reopened there.
     options : argparse.Namespace
-        See `dae.commands.train.make_parser`.
+        The settings that are given, and where the run is to be: see
+        `dae.commands.train.make_parser`.
     session : Session
         The console.
+    kind : type
+        The class of the settings.
 
     Returns
     -------
-    config : Config
-    train_x : numpy.ndarray, shape (n_train, n_visible)
-        The training images as floatX.
-    shown : numpy.ndarray, shape (up to 100, n_visible)
-        Images to show reconstructions of: not trained on, if there are such.
+    config : Settings
+    dataset : Dataset
     """
-    settings = {field.name for field in fields(Config)}
+    set_num_threads(options.threads)
+    settings = {field.name for field in fields(kind)}
     given = {name: value for name, value in vars(options).items() if name in settings}
     if options.resume is None:
         try:
@@ -81,114 +95,59 @@ def prepare(run, options, session):
                 f"{run.directory} is not empty; give a new or an empty directory, or --resume to "
                 "go on with the run that it holds"
             ) from error
-        config = Config(**given)
+        config = kind(**given)
     else:
-        fault = run.reopen()
-        if fault:
-            session.complain(f"{fault}; going on from the checkpoint before it")
+        run.reopen()
+        if not isinstance(run.config, kind):
+            directory = run.directory
+            if isinstance(run.config, LayerConfig):
+                directory = directory.parent
+            raise RunError(
+                f"{run.directory} holds a run of another command; go on with: python -m "
+                f"{run.config.command} --resume {shlex.quote(str(directory))}"
+            )
         config = replace(run.config, **given)
 
-    with session.bar(unit="B", unit_scale=True, delay=0.1, leave=False) as progress:
-        dataset = read_data(config.data, config.image_shape, options.cache_dir, progress)
-    train_x = to_floatX(dataset.train[0], config.floatX)
-    shown = dataset.test[0] if len(dataset.test[0]) else dataset.train[0]
-    config = replace(config, image_shape=dataset.image_shape)
-    return config, train_x, to_floatX(shown[:100], config.floatX)
+    image_settings = {name: getattr(config, name) for name in IMAGE_SETTINGS}
+    dataset = read_for(
+        session,
+        config.data,
+        config.image_shape,
+        options.cache_dir,
+        lazy=True,
+        bounded=kind is not Config or config.cost == "cross-entropy",
+        **image_settings,
+    )
+    if config.validation_fraction is not None:
+        dataset = split_validation(dataset, config.validation_fraction)
+    return replace(config, image_shape=dataset.image_shape), dataset
 
 
-class Report(Callback):
-    """Shows a training on the console, which can stop it.
-
-    Parameters
-    ----------
-    session : Session
-        The console.
-    exit_stack : contextlib.ExitStack
-        It closes the bar after the training, and lets stopping wait no longer.
-    report_every : int
-        Number of epochs between lines.
-
-    Attributes
-    ----------
-    start : float
-        When the present stage began, compiling or training, as `time.perf_counter` tells.
-    """
-
-    def __init__(self, session, exit_stack, report_every):
-        self.start = None
-        self._session = session
-        self._exit_stack = exit_stack
-        self._report_every = report_every
-        self._show_bar = None
+class Noise(Callback):
+    """Draws the sample of the noise that the worksheet draws first."""
 
     def on_begin(self, training):
-        """Draw the sample of the noise, and show what will be trained."""
-        config, model, say = training.config, training.model, self._session.say
-        resume = [sys.executable, "-m", "dae.train", "--resume", str(training.run.directory)]
-        self._session.advice = f"; go on with: {shlex.join(resume)}"
-        if config.corruption_level:
+        """Draw it, if there is noise."""
+        config = training.config
+        if config.corruption_level and config.corruption == "masking":
             save_noise(training.run)
-        height, width = config.image_shape
-        n_train = len(training.train_set_x.get_value(borrow=True))
-        say(
-            f"{type(model).__name__} with {model.n_visible} visible and {config.n_hidden} hidden "
-            f"units, corruption level {config.corruption_level:g}, learning rate "
-            f"{config.learning_rate:g}"
-        )
-        say(
-            f"{config.data}: {n_train} images of {height}x{width}, {training.n_train_batches} "
-            f"minibatches of {config.batch_size}, {config.training_epochs} epochs"
-        )
-        say(
-            f"seed {config.seed}, {config.floatX}, PyTensor {pytensor.__version__}, "
-            f"linker {get_default_mode().provided_linker}"
-        )
-        say("compiling ...")
-        self.start = time.perf_counter()
-
-    def on_compiled(self, training):
-        """Show the time and the bar; from now on stopping waits for the end of a minibatch."""
-        n_done = len(training.history)
-        self._session.say(f"compiled in {time.perf_counter() - self.start:.1f}s")
-        if training.run.state:
-            self._session.say(f"going on at epoch {n_done}, minibatch {len(training.costs)}")
-        self._exit_stack.enter_context(self._session.stops_waiting())
-        self._show_bar = self._exit_stack.enter_context(
-            self._session.bar(total=training.config.training_epochs, initial=n_done, unit="epoch")
-        )
-        self.start = time.perf_counter()
-
-    def on_minibatch(self, training):
-        """Stop if a signal came."""
-        if self._session.stopped:
-            training.stop()
-
-    def on_epoch(self, training, epoch):
-        """Show the cost; stop if nobody reads the output."""
-        self._show_bar(f"cost {epoch.cost:f}", epoch.epoch + 1, training.config.training_epochs)
-        if epoch.epoch % self._report_every == 0:
-            self._session.say(f"Training epoch {epoch.epoch}, cost {epoch.cost:f}")
-            if self._session.stopped:
-                training.stop()
 
 
-def save_noise(run):
-    """Draw the sample of the noise that the worksheet draws first."""
-    config = run.config
-    theano_rng = RandomStreams(RandomState(config.seed).randint(2**30))
-    sample = theano_rng.binomial(size=(10, 10), n=1, p=1 - config.corruption_level)
-    bits = sample.eval(mode="FAST_COMPILE")  # one call: not worth machine code
-    with run.written("noise.png") as path:
-        save_image(path, enlarge(255 * bits.astype("uint8"), 24))
+def describe(training):
+    """Return the lines that say what will be trained."""
+    config, model = training.config, training.model
+    size = "x".join(map(str, config.image_shape))
+    n_train = len(training.train_set[0])
+    return [
+        f"{type(model).__name__} with {model.n_visible} visible and {config.n_hidden} hidden "
+        f"units, corruption level {config.corruption_level:g}, learning rate "
+        f"{config.learning_rate:g}",
+        f"{config.data}: {n_train} images of {size}, {training.n_train_batches} "
+        f"minibatches of {config.batch_size}, {config.training_epochs} epochs",
+        f"seed {config.seed}, {describe_arithmetic(config)}",
+    ]
 
 
-def save_pictures(run, model, shown):
-    """Draw the filters, reconstructions of images, and the costs."""
-    with pytensor.config.change_flags(floatX=run.config.floatX):
-        z = model.feedforward().eval({model.x: shown}, mode="FAST_COMPILE")
-    with run.written("filters.png") as path:
-        save_image(path, draw_filters(model.W.get_value(borrow=True), run.config.image_shape))
-    with run.written("reconstructions.png") as path:
-        save_image(path, draw_side_by_side(shown, z, img_shape=run.config.image_shape))
-    with run.written("costs.png") as path:
-        plot_costs(path, [epoch.cost for epoch in run.history])
+def describe_epoch(training, epoch):
+    """Return the line of an epoch."""
+    return f"Training epoch {epoch.epoch}, cost {epoch.cost:f}"

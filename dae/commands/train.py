@@ -6,7 +6,15 @@
 import argparse
 
 import dae
-from dae.commands._arguments import Parser, image_shape, number, positive_int
+from dae.commands._arguments import (
+    Parser,
+    add_data_options,
+    add_floatX_option,
+    add_run_options,
+    add_setting,
+    number,
+    positive_int,
+)
 from dae.commands._console import Session, close_stdout
 from dae.training.config import VALID, Config
 
@@ -22,85 +30,85 @@ def make_parser():
     )
     parser.add_argument("--version", action="version", version=f"dae {dae.__version__}")
 
-    def add_setting(group, name, help, type, metavar=None):
-        group.add_argument(
-            f"--{name.replace('_', '-')}",
-            help=f"{help} (default: {getattr(Config, name)})",
-            type=type,
-            metavar=metavar,
-            default=argparse.SUPPRESS,
-        )
-
-    data = parser.add_argument_group("data")
-    add_setting(
-        data,
-        "data",
-        "mini-mnist, the bundled tenth of MNIST; mnist, the whole of it, downloaded once; a folder "
-        "of images, or of the four MNIST files; or an .npz, .npy or .pkl.gz file",
-        str,
-        "mini-mnist|mnist|PATH",
-    )
-    data.add_argument(
-        "--image-shape",
-        help="height and width in pixels: images in a folder are resized to it; elsewhere it says "
-        "how the pixels lie (default: what the data says)",
-        type=image_shape,
-        metavar="HxW",
-        default=argparse.SUPPRESS,
-    )
-    data.add_argument(
-        "--cache-dir",
-        help="where downloads are kept (default: DAE_CACHE_DIR, or the platform's cache folder)",
-        metavar="DIR",
-    )
+    add_data_options(parser)
 
     model = parser.add_argument_group("model and training")
     add_setting(
         model,
         "corruption_level",
-        "probability that a pixel is hidden; 0 trains an autoencoder without noise",
+        "probability that a pixel is hidden or replaced; 0 trains an autoencoder without noise",
         number(float, *VALID["corruption_level"]),
         "P",
+    )
+    model.add_argument(
+        "--corruption",
+        help=f"kind of noise; of gaussian, the level is the standard deviation (default: "
+        f"{Config.corruption})",
+        choices=["masking", "salt-and-pepper", "gaussian"],
+        default=argparse.SUPPRESS,
+    )
+    model.add_argument(
+        "--cost",
+        help="what is minimized; squared-error, with a linear decoder, is for data outside [0, 1] "
+        f"(default: {Config.cost})",
+        choices=["cross-entropy", "squared-error"],
+        default=argparse.SUPPRESS,
+    )
+    model.add_argument(
+        "--standardize",
+        help="subtract from each pixel its mean, divide by its standard deviation; for "
+        "squared-error (default: leave them)",
+        action="store_true",
+        default=argparse.SUPPRESS,
     )
     add_setting(model, "n_hidden", "hidden units", positive_int, "N")
     add_setting(model, "learning_rate", "step size", number(float, *VALID["learning_rate"]), "ETA")
     add_setting(model, "training_epochs", "passes over the data", positive_int, "N")
     add_setting(model, "batch_size", "images in a minibatch", positive_int, "N")
-    add_setting(model, "seed", "decides weights and noise", number(int, *VALID["seed"]), "N")
     model.add_argument(
-        "--floatX",
-        help=f"arithmetic (default: {Config.floatX})",
-        choices=["float64", "float32"],
+        "--shuffle",
+        help="go through the images in a new order in each epoch (default: as they come)",
+        action="store_true",
         default=argparse.SUPPRESS,
     )
+    model.add_argument(
+        "--patience",
+        help="stop when this many epochs have not improved the cost of the validation images; "
+        "the best model is kept as well (default: train all epochs)",
+        type=positive_int,
+        metavar="N",
+        default=argparse.SUPPRESS,
+    )
+    model.add_argument(
+        "--validate-every",
+        help="epochs between looks at the validation images (default: so many that they take about "
+        "a fiftieth of the time; 1 with --patience)",
+        type=positive_int,
+        metavar="N",
+        default=argparse.SUPPRESS,
+    )
+    add_setting(model, "seed", "decides weights, noise and order", number(int, *VALID["seed"]), "N")
+    add_floatX_option(model)
 
-    output = parser.add_argument_group("output")
-    where = output.add_mutually_exclusive_group()
-    where.add_argument(
-        "--output-dir",
-        metavar="DIR",
-        help="a new or empty directory (default: one under runs/, named after the time)",
-    )
-    where.add_argument(
-        "--resume",
-        metavar="DIR",
-        help="go on with the run in this directory, with its settings; --training-epochs may be "
-        "larger, and --data say where the same data lies now",
-    )
+    output = add_run_options(parser, report_every=10)
     output.add_argument(
-        "--checkpoint-every",
+        "--snapshots",
         type=positive_int,
         metavar="N",
-        help="epochs between checkpoints (default: one a minute, also within an epoch)",
+        help="keep a picture of the filters every N epochs, and animate them in filters.gif and in "
+        "the page (default: none)",
     )
     output.add_argument(
-        "--report-every",
-        type=positive_int,
-        metavar="N",
-        default=10,
-        help="epochs between reports (default: 10)",
+        "--sort-filters",
+        action="store_true",
+        help="draw the hidden units first that contribute most to the reconstructions",
     )
-    output.add_argument("--quiet", action="store_true", help="print errors only")
+    output.add_argument(
+        "--no-report",
+        action="store_false",
+        dest="report",
+        help="do not write the page report.html",
+    )
     return parser
 
 

@@ -1,4 +1,4 @@
-"""`DataError`, and what turns other exceptions into it."""
+"""`DataError`, what turns other exceptions into it, and `DataWarning`."""
 
 from contextlib import contextmanager
 
@@ -10,6 +10,10 @@ class DataError(ValueError):
 
     Its message is one line that names the file, what is wrong and, where there is one, the remedy.
     """
+
+
+class DataWarning(UserWarning):
+    """What is read of a data set may not be what its owner expects; the message is one line."""
 
 
 @contextmanager

@@ -1,19 +1,22 @@
 """From the name of a data set to its arrays: find the files, read them, check what they hold."""
 
 import math
+import warnings
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from dae.datasets._downloads import fetch_mnist
-from dae.datasets._errors import DataError, as_data_error
+from dae.datasets._errors import DataError, DataWarning, as_data_error
 from dae.datasets._idx import read_idx
-from dae.datasets._image_folder import read_image_folder
+from dae.datasets._image_folder import PARTS, read_image_folder
 from dae.datasets._npy import read_npy, read_npz
+from dae.datasets._picture import check_background, picture_extensions, read_picture
 from dae.datasets._pkl import read_pickle
-
-PARTS = ("train", "valid", "test")
+from dae.datasets._rows import FileRows, check_pixels
 
 MINI_MNIST = Path(__file__).with_name("data") / "mini_mnist.npz"
 
@@ -24,10 +27,15 @@ IDX_FILES = (
     "t10k-labels-idx1-ubyte",
 )
 
+ARRAY_SUFFIXES = (".npy", ".npz", ".pkl", ".pickle", ".gz")
+
 SOURCES = (
-    "mini-mnist, mnist, a .npz, .npy or .pkl.gz file, a folder of images or a folder "
+    "mini-mnist, mnist, a .npz, .npy or .pkl.gz file, an image, a folder of images or a folder "
     "with MNIST's four IDX files"
 )
+
+MAX_SIZE = 2**20
+"""Bytes of an array of any size that are looked at for contrast."""
 
 
 class Dataset(NamedTuple):
@@ -38,17 +46,26 @@ class Dataset(NamedTuple):
     train, valid, test : (ndarray, ndarray or None)
         The images ``x``, shape (n, n_visible), uint8 or float, C-contiguous, and their labels
         ``y``, shape (n,), int32, or None if there are none. Of `valid` and `test`, n may be 0.
-    image_shape : (int, int)
-        Height and width of an image in pixels; their product is n_visible.
+        Where `read_data` was `lazy`, the ``x`` of `train` may be `FileRows`.
+    image_shape : (int, int) or (int, int, 3)
+        Height and width of an image in pixels, and for colour images the number of channels; the
+        product is n_visible.
+    label_names : tuple of str, or None
+        The class that each label stands for: in a folder of images the name of its folder.
+    names : (tuple of str, tuple of str, tuple of str), or None
+        Of a folder of images: the file of each training, validation and test image, relative to
+        the folder, with "/" between folders.
     """
 
     train: tuple
     valid: tuple
     test: tuple
     image_shape: tuple
+    label_names: tuple | None = None
+    names: tuple | None = None
 
 
-def load_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=None):
+def load_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=None, **options):
     """Load a data set as shared variables, as the tutorial's ``load_data`` does.
 
     Parameters
@@ -60,7 +77,9 @@ def load_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=No
     cache_dir : str or Path, optional
         Where downloads are kept: see `read_data`.
     progress : callable, optional
-        Called while a file is downloaded: see `read_data`.
+        Called while files are downloaded or read: see `read_data`.
+    **options
+        How images in a folder are read: see `read_data`.
 
     Returns
     -------
@@ -85,7 +104,7 @@ def load_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=No
     def shared(array):
         return None if array is None else pytensor.shared(array, borrow=True)
 
-    dataset = read_data(source, image_shape, cache_dir, progress)
+    dataset = read_data(source, image_shape, cache_dir, progress, **options)
     return [
         (shared(to_floatX(x, pytensor.config.floatX)), shared(y))
         for x, y in (dataset.train, dataset.valid, dataset.test)
@@ -115,7 +134,21 @@ def to_floatX(x, dtype):
     return np.ascontiguousarray(x, dtype)
 
 
-def read_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=None):
+def read_data(
+    source="mini-mnist",
+    image_shape=None,
+    cache_dir=None,
+    progress=None,
+    *,
+    lazy=False,
+    bounded=True,
+    color=False,
+    crop=False,
+    resize=True,
+    autocontrast=False,
+    background="black",
+    skip_bad_images=False,
+):
     """Read a data set as NumPy arrays.
 
     Parameters
@@ -126,9 +159,16 @@ def read_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=No
         - ``mini-mnist``: the tenth of MNIST that comes with this package.
         - ``mnist``: the whole of MNIST, downloaded into the cache when it is not there yet.
         - A folder with MNIST's four IDX files, plain or gzipped.
-        - A folder of images in any format that Pillow reads, all of them training data without
-          labels. They are sorted by name, numbers in a name compared as numbers, and converted
-          to grey values.
+        - A folder of images in any format that Pillow reads, sorted by name, numbers in a name
+          compared as numbers. Hidden files and files with other extensions are ignored.
+
+          If the images lie in folders inside the folder, however deep, each folder of the first
+          level is a class: the labels number these folders, sorted as `sorted` does, as
+          torchvision's ``ImageFolder`` does. With images beside such folders there are no
+          labels, and a warning says so. If the only folders are ``train`` and one or both of
+          ``valid`` (or ``val``, ``validation``) and ``test``, they are the three parts of the
+          data, with or without classes inside. Otherwise all images are training data.
+        - An image in any such format, a data set of one.
         - A ``.pkl`` or ``.pickle`` file, plain or gzipped (``.pkl.gz``): a pickle of three pairs
           of arrays like the tutorial's. No pickle is ever run: the arrays are found by reading
           its opcodes, and whatever is not needed for arrays is refused.
@@ -137,21 +177,46 @@ def read_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=No
           the first may be missing.
         - A ``.npy`` file with one array, all of it training data without labels.
 
-        Images are arrays of shape (n, n_visible) or (n, height, width), either of uint8 or of
-        floats in [0, 1]; labels are integers of shape (n,). If there are test data but no
-        validation data, the last sixth of the training data becomes validation data: MNIST's
-        60,000 images become the tutorial's 50,000 and 10,000.
-    image_shape : (int, int), optional
-        Height and width of an image in pixels. Images of a folder are resized to it; otherwise
-        height times width must be n_visible. By default it is that of the file or, if the images
-        are the rows of a matrix, a square if n_visible is one, else (1, n_visible).
+        Arrays of images have the shape (n, n_visible), (n, height, width), or with colours
+        (n, height, width, 3), either of uint8 or of floats in [0, 1]; labels are integers of
+        shape (n,). If there are arrays of test data but none of validation data, the last sixth
+        of the training data becomes validation data: MNIST's 60,000 images become the tutorial's
+        50,000 and 10,000.
+    image_shape : (int, int) or (int, int, 3), optional
+        Height and width of an image in pixels; the third, the number of channels, is as good as
+        `color`. Images of a folder are resized to it; otherwise the product must be n_visible. By
+        default it is that of the file or, if the images are the rows of a matrix, a square if
+        n_visible is one, else (1, n_visible).
     cache_dir : str or Path, optional
         The folder whose subfolder ``mnist`` holds the download. By default the value of the
         environment variable ``DAE_CACHE_DIR`` or, without it, ``dae`` in the platform's folder
         for caches.
     progress : callable, optional
         Called as ``progress(name, done, size)`` while a file is downloaded, with the name of the
-        file and two numbers of bytes; `done` starts again at 0 when another mirror is tried.
+        file and two numbers of bytes; `done` starts again at 0 when another mirror is tried. While
+        a folder is read, the name is that of an image, and the numbers are of images.
+    lazy : bool, default=False
+        Whether to leave the images of a ``.npy`` file in the file, as `FileRows`, which are read
+        and checked when they are used: `dae.fit` trains on more of them than the memory can
+        hold. Files that are gzipped, or in Fortran's order, are read as ever.
+    bounded : bool, default=True
+        Whether floats must be in [0, 1]; otherwise they may be any but infinity and NaN.
+    color : bool, default=False
+        Whether images have three channels, red, green and blue, each as n_visible / 3 of the
+        visible units: units 0, 1 and 2 are those of the first pixel. By default images in files
+        become grey, while arrays have channels if their shape says so.
+    crop : bool, default=False
+        Whether images in files, before they are resized, are cut to the proportions of
+        `image_shape`, the same on both sides; by default they are stretched to it.
+    resize : bool, default=True
+        Whether images in files may have another size than `image_shape`.
+    autocontrast : bool, default=False
+        Whether the values of each image in a file are stretched to the whole range, all channels
+        alike, so that the darkest becomes 0 and the brightest 255. Then images may have 32 bits.
+    background : str, default='black'
+        The colour behind the transparent pixels of images in files: a name, or as ``'#ff8800'``.
+    skip_bad_images : bool, default=False
+        Whether to leave out files that cannot be read as images, with a warning that names each.
 
     Returns
     -------
@@ -161,6 +226,17 @@ def read_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=No
     ------
     DataError
         If anything is wrong with the data: no such file, a damaged one, one of the wrong kind.
+
+    Warns
+    -----
+    DataWarning
+        If not all of a folder is read as its owner may expect, or if pixels hardly vary, less than
+        an eighth of their range: those of an array, or of a tenth of the images in files.
+
+    Notes
+    -----
+    Images in files are rotated as their EXIF data say. Of 16 bits the upper 8 are kept, so what
+    has 12 bits needs `autocontrast`; a black drawing on a transparent ground needs a `background`.
     """
     if source == "mini-mnist":
         path = MINI_MNIST
@@ -168,36 +244,66 @@ def read_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=No
         path = fetch_mnist(cache_dir, progress)
     else:
         path = Path(source)
+    sides = None
+    if image_shape is not None:
+        sides, color = tuple(image_shape[:2]), color or tuple(image_shape[2:]) == (3,)
+    names = label_names = None
     with as_data_error(path, (MemoryError, OSError)):
-        pairs = _read_pairs(path, image_shape)
+        if _holds_image_files(path):
+            check_background(background)
+            if crop and sides is None:
+                raise DataError(f"{path}: the option crop needs an image shape, such as 28x28")
+            read = partial(
+                read_picture,
+                sides=sides if resize else None,
+                color=color,
+                background=background,
+                autocontrast=autocontrast,
+                crop=crop,
+            )
+            pairs, names, label_names = read_image_folder(
+                path, read, sides, skip_bad_images, progress
+            )
+        else:
+            pairs = _read_pairs(path, lazy)
         train, valid, test = (
-            _checked_pair(x, y, pairs[0], f"{path}, {part}")
+            _checked_pair(x, y, pairs[0], bounded, f"{path}, {part}")
             for part, (x, y) in zip(PARTS, pairs, strict=True)
         )
-    if len(valid[0]) == 0 < len(test[0]):
+    if names is None and len(valid[0]) == 0 < len(test[0]):
         train, valid = _split_valid(*train)
     if len(train[0]) == 0:
         raise DataError(f"{path}: has no training images")
-    return Dataset(train, valid, test, _image_shape(image_shape, pairs[0][0], path))
+    image_shape = _image_shape(sides, color, pairs[0][0], path)
+    if bounded:
+        _warn_if_flat(train[0], path, names)
+    return Dataset(train, valid, test, image_shape, label_names, names)
 
 
-def _read_pairs(path, image_shape):
+def _holds_image_files(path):
+    """Return whether this is a folder of images, or an image, rather than arrays."""
+    if path.is_dir():
+        return not any(_find_idx(path, name) for name in IDX_FILES)
+    suffix = path.suffix.lower()
+    # Pillow is not loaded for arrays.
+    return path.is_file() and suffix not in ARRAY_SUFFIXES and suffix in picture_extensions()
+
+
+def _read_pairs(path, lazy):
     """Return (x, y) of train, valid and test as they are in the file, None for what it lacks."""
     nothing = (None, None)
     if path.is_dir():
         idx_paths = [_find_idx(path, name) for name in IDX_FILES]
-        if all(idx_paths):
-            train_x, train_y, test_x, test_y = map(read_idx, idx_paths)
-            return (train_x, train_y), nothing, (test_x, test_y)
-        if any(idx_paths):
+        if None in idx_paths:
             missing = IDX_FILES[idx_paths.index(None)]
             raise DataError(f"{path}: has no {missing}, plain or gzipped, beside the other files")
-        return (read_image_folder(path, image_shape), None), nothing, nothing
+        train_x, train_y, test_x, test_y = map(read_idx, idx_paths)
+        return (train_x, train_y), nothing, (test_x, test_y)
     if not path.is_file():
         raise DataError(f"{path}: no such file or folder; expected {SOURCES}")
     name = path.name.lower()
     if name.endswith(".npy"):
-        return (read_npy(path), None), nothing, nothing
+        return (read_npy(path, lazy), None), nothing, nothing
     if name.endswith(".npz"):
         return _named_pairs(read_npz(path), path)
     if name.endswith((".pkl", ".pickle", ".pkl.gz", ".pickle.gz")):
@@ -232,23 +338,23 @@ def _named_pairs(arrays, path):
     return pairs
 
 
-def _checked_pair(x, y, train, name):
+def _checked_pair(x, y, train, bounded, name):
     """Return (x, y) as a `Dataset` has them; None becomes an array of 0 rows like that of train."""
     train_x, train_y = train
     if x is None:
-        x, y = train_x[:0], None if train_y is None else train_y[:0]
+        x, y = np.asarray(train_x[:0]), None if train_y is None else train_y[:0]
     if x.ndim == 1 or x.shape[1:] != train_x.shape[1:]:
         raise DataError(
             f"{name}: images in an array of shape {x.shape}; expected (images, pixels) or "
             "(images, height, width), with images of the same size in every part"
         )
-    if x.dtype != np.uint8:
-        with np.errstate(invalid="ignore"):
-            in_range = x.min(initial=0) >= 0 and x.max(initial=0) <= 1  # false for NaN too
-        if x.dtype.kind != "f" or not in_range:
-            raise DataError(f"{name}: images must be bytes (uint8), or floats in [0, 1]")
     x = x.reshape(len(x), math.prod(x.shape[1:]))
-    x = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
+    if isinstance(x, FileRows):
+        check_pixels(np.empty(0, x.dtype), name)  # the values when they are read
+        x = replace(x, bounded=bounded)
+    else:
+        check_pixels(x, name, bounded)
+        x = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
     if y is not None:
         if y.dtype.kind == "f" or y.min(initial=0) < 0 or y.max(initial=0) >= 2**31:
             raise DataError(f"{name}: labels must be integers, 0 and up")
@@ -266,14 +372,41 @@ def _split_valid(x, y):
     return (x[:cut], y[:cut]), (x[cut:], y[cut:])
 
 
-def _image_shape(given, x, path):
-    """Return the height and width of images: as given, as in the file, or of a square."""
+def _image_shape(sides, color, x, path):
+    """Return the shape of an image: as given, as in the file, or of a square."""
     n_visible = math.prod(x.shape[1:])
-    side = math.isqrt(n_visible)
-    if given is None and x.ndim == 3:
-        given = x.shape[1:]
-    elif given is None:
-        given = (side, side) if side**2 == n_visible else (1, n_visible)
-    if math.prod(given) != n_visible:
-        raise DataError(f"{path}: images of {n_visible} pixels do not have the shape {given}")
-    return tuple(given)
+    channels = (3,) if color or (sides is None and x.shape[3:] == (3,)) else ()
+    if sides is None and x.ndim > 2:
+        sides = x.shape[1:3]
+    elif sides is None:
+        n_pixels = n_visible // math.prod(channels)
+        side = math.isqrt(n_pixels)
+        sides = (side, side) if side**2 == n_pixels else (1, n_pixels)
+    shape = (*sides, *channels)
+    if math.prod(shape) != n_visible:
+        raise DataError(f"{path}: images of {n_visible} pixels do not have the shape {shape}")
+    return shape
+
+
+def _warn_if_flat(x, path, names):
+    """Warn if pixels hardly vary: in many of the images that were files, or in a whole array."""
+    if names is None:
+        n_some = max(1, min(1000, MAX_SIZE * len(x) // x.nbytes))
+        some = np.asarray(x[:: math.ceil(len(x) / n_some)])
+        low, high = some.min(keepdims=True)[0], some.max(keepdims=True)[0]
+    else:
+        low, high = x.min(axis=1), x.max(axis=1)
+    full, unit = (256, " of 255") if x.dtype == np.uint8 else (1, "")
+    (flat,) = np.nonzero(high - low < full / 8)
+    if len(flat) < len(low) / 10:
+        return
+    values = f"from {low[flat[0]]:g} to {high[flat[0]]:g}{unit}"
+    if names is None:
+        message = f"its pixels hardly vary (values {values}); expected bytes to 255, or floats to 1"
+    else:
+        message = (
+            f"the pixels of {len(flat)} of {len(x)} images hardly vary ({names[0][flat[0]]} "
+            f"has values {values}); see the options autocontrast and, if they are transparent, "
+            "background"
+        )
+    warnings.warn(f"{path}: {message}", DataWarning, stacklevel=3)

@@ -26,16 +26,18 @@ NUMPYS_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ZIP_ERRORS = (*GZIP_ERRORS, RuntimeError, ValueError, struct.error, zipfile.BadZipFile)
 
 
-def read_npy(path):
+def read_npy(path, lazy=False):
     """Read an npy file of numbers, plain or gzipped.
 
     Parameters
     ----------
     path : Path
+    lazy : bool, default=False
+        Whether to leave the array in the file, if it is plain, and rows are what lies together.
 
     Returns
     -------
-    ndarray
+    ndarray or FileRows
         Of the shape and dtype in the file.
 
     Raises
@@ -44,7 +46,7 @@ def read_npy(path):
         If the file is damaged, or is not an npy file of images or labels.
     """
     with open_reader(path) as reader:
-        return _read_npy(reader)
+        return _read_npy(reader, lazy)
 
 
 def read_npz(path):
@@ -76,7 +78,7 @@ def read_npz(path):
     return arrays
 
 
-def _read_npy(reader):
+def _read_npy(reader, lazy=False):
     magic, major = reader.read(6), reader.read(2)[0]
     if magic != b"\x93NUMPY" or major not in (1, 2, 3):
         raise reader.error("not an npy file of version 1, 2 or 3")
@@ -87,7 +89,10 @@ def _read_npy(reader):
         raise reader.error("its npy header is not that of an array of numbers")
     dtype, fortran, shape = (group.decode("latin-1") for group in header.groups())
     shape = [int(side) for side in re.findall(r"\d+", shape)]
-    array = reader.read_array(dtype, shape, "F" if fortran == "True" else "C")
+    if lazy and fortran == "False" and not reader.is_packed:
+        array = reader.skip_array(dtype, shape)
+    else:
+        array = reader.read_array(dtype, shape, "F" if fortran == "True" else "C")
     reader.check_end()
     return array
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from dae.datasets._errors import DataError, as_data_error
 from dae.datasets._memory import check_memory
+from dae.datasets._rows import FileRows, stamp_of
 
 MAX_GROWTH = 1032  # bytes that one byte can unpack to: deflate has no shorter code
 
@@ -24,6 +25,7 @@ RATIO = 100
 GRACE = 64 * 2**20  # bytes
 
 BLOCK = 2**20  # bytes; what is read at a time
+CHANNELS = (), (1,), (3,)  # of images; grey ones may say so or not
 MAX_SIDE = 2**20  # pixels; beyond it a header is damaged, not an image large
 
 GZIP_ERRORS = (OSError, EOFError, zlib.error)
@@ -41,9 +43,12 @@ class BoundedReader:
         The largest number of bytes that may be read in all.
     longest_line : int, default=0
         The largest number of bytes in a line.
+    is_packed : bool, default=True
+        Whether the bytes in the file are others than those that are read from it.
     """
 
-    def __init__(self, file, name, limit, longest_line=0):
+    def __init__(self, file, name, limit, longest_line=0, is_packed=True):
+        self.is_packed = is_packed
         self._file = file
         self._name = name
         self._left = limit
@@ -79,9 +84,7 @@ class BoundedReader:
         DataError
             If the file or the memory has fewer.
         """
-        self._left -= size
-        if self._left < 0:
-            raise self.error("declares more data than a file of its size can hold; truncated?")
+        self._count(size)
         if size > BLOCK:
             check_memory(self._name, size)
         data = bytearray()
@@ -91,6 +94,12 @@ class BoundedReader:
                 raise self.error("truncated: it ends before the data that it declares")
             data += block
         return data
+
+    def _count(self, size):
+        """Count bytes that the file declares; raise a `DataError` if it cannot have so many."""
+        self._left -= size
+        if self._left < 0:
+            raise self.error("declares more data than a file of its size can hold; truncated?")
 
     def read_line(self):
         """Read a line.
@@ -136,6 +145,39 @@ class BoundedReader:
         data = self.read(self.check_shape(shape) * dtype.itemsize)
         return np.frombuffer(data, dtype).reshape(shape, order=order)
 
+    def skip_array(self, dtype, shape):
+        """Return the rows of an array in a file that is not packed, without reading them.
+
+        Parameters
+        ----------
+        dtype : str
+            As the file declares it, see `check_dtype`.
+        shape : sequence of int
+            As the file declares it, see `check_shape`.
+
+        Returns
+        -------
+        FileRows
+
+        Raises
+        ------
+        DataError
+            If images or labels cannot have the dtype or the shape, or the file ends too early.
+        """
+        dtype = self.check_dtype(dtype)
+        size = self.check_shape(shape) * dtype.itemsize
+        self._count(size)
+        rows = FileRows(
+            path=self._name,
+            offset=self._file.tell(),
+            stored=dtype,
+            dtype=dtype.newbyteorder("="),
+            shape=tuple(shape),
+            stamp=stamp_of(self._file),
+        )
+        self._file.seek(size, os.SEEK_CUR)
+        return rows
+
     def check_dtype(self, dtype):
         """Return a dtype that a file declares, if images or labels can have it.
 
@@ -173,11 +215,11 @@ class BoundedReader:
         DataError
             If images or labels cannot have this shape.
         """
-        possible = len(shape) in (1, 2, 3) and shape[0] >= 0
+        possible = len(shape) in (1, 2, 3, 4) and shape[0] >= 0 and tuple(shape[3:]) in CHANNELS
         if not possible or not all(1 <= side <= MAX_SIDE for side in shape[1:]):
             raise self.error(
                 f"declares an array of shape {str(tuple(shape))[:80]}; expected (images, pixels), "
-                "(images, height, width) or, for labels, (images,)"
+                "(images, height, width), (images, height, width, 3) or, for labels, (images,)"
             )
         return math.prod(shape)
 
@@ -218,4 +260,4 @@ def open_reader(path):
             with gzip.GzipFile(fileobj=file) as unpacked:
                 yield BoundedReader(unpacked, path, MAX_GROWTH * size, GRACE + RATIO * size)
         else:
-            yield BoundedReader(file, path, size, size)
+            yield BoundedReader(file, path, size, size, is_packed=False)

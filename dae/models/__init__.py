@@ -5,9 +5,9 @@ Importing them switches on the rewrites of `dae.compiler`, which make the formul
 
 import dae.compiler  # noqa: F401
 from dae.models.autoencoder import Autoencoder, DenoisingAutoencoder
-from dae.models.costs import cross_entropy
+from dae.models.costs import cross_entropy, squared_error
 from dae.models.logistic_regression import LogisticRegression
-from dae.models.noise import masking_noise
+from dae.models.noise import gaussian_noise, masking_noise, salt_and_pepper_noise
 from dae.models.stacked_denoising_autoencoder import SigmoidLayer, StackedDenoisingAutoencoder
 
 __all__ = [
@@ -17,5 +17,8 @@ __all__ = [
     "SigmoidLayer",
     "StackedDenoisingAutoencoder",
     "cross_entropy",
+    "gaussian_noise",
     "masking_noise",
+    "salt_and_pepper_noise",
+    "squared_error",
 ]

@@ -6,23 +6,24 @@ import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
 
 
-def initial_weights(numpy_rng, n_in, n_out):
+def initial_weights(numpy_rng, n_in, n_out, name="W"):
     r"""Draw the weights of a layer of sigmoid units.
 
     Parameters
     ----------
     numpy_rng : numpy.random.RandomState
     n_in, n_out : int
+    name : str, default="W"
 
     Returns
     -------
     shared variable, shape (n_in, n_out)
-        Named W, of dtype floatX; from the uniform distribution on
+        Of dtype floatX; from the uniform distribution on
         :math:`\pm 4 \sqrt{6 / (n_{in} + n_{out})}` (Glorot and Bengio, 2010, for the sigmoid).
     """
     bound = 4 * np.sqrt(6 / (n_in + n_out))
     W = numpy_rng.uniform(low=-bound, high=bound, size=(n_in, n_out))
-    return pytensor.shared(W.astype(pytensor.config.floatX), name="W", borrow=True)
+    return pytensor.shared(W.astype(pytensor.config.floatX), name=name, borrow=True)
 
 
 def zeros(name, *shape):

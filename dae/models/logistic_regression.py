@@ -1,5 +1,6 @@
 """The logistic regression of the tutorial: probabilities of classes, and how wrong they are."""
 
+import pytensor
 import pytensor.tensor as pt
 from pytensor.raise_op import CheckAndRaise
 from pytensor.tensor.type import integer_dtypes
@@ -27,7 +28,11 @@ class LogisticRegression:
 
     Attributes
     ----------
-    input : matrix
+    input, x : matrix
+        The minibatch.
+    y : int32 vector, shape (batch_size,)
+        Its classes, a new symbolic vector: what `get_cost_updates` and `get_validation_loss` are
+        about.
     W : shared variable, shape (n_in, n_out)
     b : shared variable, shape (n_out,)
         The parameters, of dtype floatX. They start at zero.
@@ -50,7 +55,8 @@ class LogisticRegression:
     """
 
     def __init__(self, input, n_in, n_out):
-        self.input = input
+        self.input = self.x = input
+        self.y = pt.ivector("y")
         self.W = zeros("W", n_in, n_out)
         self.b = zeros("b", n_out)
         self.params = [self.W, self.b]
@@ -101,6 +107,41 @@ class LogisticRegression:
             as long as the minibatch, or holds something else than the number of a class.
         """
         return pt.mean(pt.neq(self.y_pred, self._checked(y)))
+
+    def get_cost_updates(self, learning_rate):
+        r"""Return the cost of a minibatch, and a step of gradient descent.
+
+        .. math:: p \leftarrow p - \eta\, \frac{\partial\, \mathrm{cost}}{\partial p}
+
+        Parameters
+        ----------
+        learning_rate : float or scalar
+            The step size :math:`\eta`.
+
+        Returns
+        -------
+        cost : scalar
+            The negative log-likelihood of the classes `y`.
+        updates : dict
+            From each parameter to its next value; for `pytensor.function`.
+        """
+        cost = self.negative_log_likelihood(self.y)
+        gparams = pytensor.grad(cost, self.params)
+        updates = {
+            param: param - pt.cast(learning_rate, param.dtype) * gparam
+            for param, gparam in zip(self.params, gparams, strict=True)
+        }
+        return cost, updates
+
+    def get_validation_loss(self):
+        """Return the share of wrong predictions in a minibatch, with the classes `y`.
+
+        Returns
+        -------
+        scalar
+            As `errors` returns it.
+        """
+        return self.errors(self.y)
 
     def _checked(self, y):
         """Return labels that are safe to index with: Numba does not check indices itself."""

@@ -1,5 +1,6 @@
 """The stacked denoising autoencoder of the tutorial: layers trained one by one, then together."""
 
+import copy
 from functools import partial
 
 import pytensor
@@ -150,10 +151,76 @@ class StackedDenoisingAutoencoder:
             functions.append(partial(step, corruption=0.2, lr=0.1))
         return functions
 
-    def build_finetune_functions(self, datasets, batch_size, learning_rate):
-        r"""Compile one step on all layers together, and what tells when to stop.
+    def layer_models(self):
+        """Return the layers as models of their own, to be trained on the codes of the layer below.
+
+        It is the pre-training of `pretraining_functions`, to the same bits, but that the layers
+        below need not be computed anew for each minibatch.
+
+        Returns
+        -------
+        list of DenoisingAutoencoder
+            They share the parameters of `dA_layers`. Each has an `x` of its own, and in its own
+            `theano_rng` the stream that `pretraining_functions` would give to the layer next.
+
+        Examples
+        --------
+        >>> from numpy.random import RandomState
+        >>> stack = StackedDenoisingAutoencoder(RandomState(1), n_ins=6, hidden_layers_sizes=(4, 3))
+        >>> x = RandomState(2).uniform(size=(5, 6))
+        >>> for da in stack.layer_models():
+        ...     x = da.encode(x)  # after training it
+        >>> x.shape
+        (5, 3)
+        """
+        theano_rng = copy.deepcopy(self.theano_rng)
+        models = []
+        for dA in self.dA_layers:
+            own_rng = copy.deepcopy(theano_rng)
+            models.append(
+                DenoisingAutoencoder(
+                    None, own_rng, pt.matrix("x"), W=dA.W, bhid=dA.b, bvis=dA.b_prime
+                )
+            )
+            theano_rng.binomial()  # takes the seed of this layer's stream: the next has another
+        return models
+
+    def get_cost_updates(self, learning_rate):
+        r"""Return the cost of a minibatch, and a step of gradient descent on all layers together.
 
         .. math:: p \leftarrow p - \eta\, \frac{\partial\, \mathrm{finetune\_cost}}{\partial p}
+
+        Parameters
+        ----------
+        learning_rate : float or scalar
+            The step size :math:`\eta`.
+
+        Returns
+        -------
+        cost : scalar
+            The `finetune_cost`.
+        updates : dict
+            From each of `params` to its next value; for `pytensor.function`.
+        """
+        gparams = pytensor.grad(self.finetune_cost, self.params)
+        updates = {
+            param: param - pt.cast(learning_rate, param.dtype) * gparam
+            for param, gparam in zip(self.params, gparams, strict=True)
+        }
+        return self.finetune_cost, updates
+
+    def get_validation_loss(self):
+        """Return the share of wrong predictions in a minibatch.
+
+        Returns
+        -------
+        scalar
+            The `errors`.
+        """
+        return self.errors
+
+    def build_finetune_functions(self, datasets, batch_size, learning_rate):
+        """Compile one step on all layers together, and what tells when to stop.
 
         Parameters
         ----------
@@ -164,7 +231,7 @@ class StackedDenoisingAutoencoder:
             Number of rows in a minibatch. What is left of the rows after the last whole one is not
             looked at.
         learning_rate : float or scalar
-            The step size :math:`\eta`.
+            The step size.
 
         Returns
         -------
@@ -187,7 +254,6 @@ class StackedDenoisingAutoencoder:
                     f"least batch_size={batch_size} rows"
                 )
         index = pt.lscalar("index")
-        gparams = pytensor.grad(self.finetune_cost, self.params)
 
         def minibatch(x, y):
             rows = slice(index * batch_size, (index + 1) * batch_size)
@@ -198,13 +264,6 @@ class StackedDenoisingAutoencoder:
             n_batches = x.get_value(borrow=True).shape[0] // batch_size
             return lambda: [errors(i) for i in range(n_batches)]
 
-        train_fn = pytensor.function(
-            [index],
-            self.finetune_cost,
-            updates={
-                param: param - pt.cast(learning_rate, param.dtype) * gparam
-                for param, gparam in zip(self.params, gparams, strict=True)
-            },
-            givens=minibatch(*datasets[0]),
-        )
+        cost, updates = self.get_cost_updates(learning_rate)
+        train_fn = pytensor.function([index], cost, updates=updates, givens=minibatch(*datasets[0]))
         return train_fn, score(*datasets[1]), score(*datasets[2])

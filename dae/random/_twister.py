@@ -1,19 +1,25 @@
 """The Mersenne Twister and the draws of `numpy.random.RandomState`, compiled by Numba.
 
-The draws are the same to the last bit. They are computed in blocks, which LLVM compiles to vector
-instructions; fast mathematics stays off, since it would change last digits. The state is a vector
-of 628 words, described in `dae.random.streams`.
+The draws are the same to the last bit, but for `short_uniform` and `box_muller`, which are not
+NumPy's. They are computed in blocks, which LLVM compiles to vector instructions; fast mathematics
+stays off, since it would change last digits. The state is a vector of 628 words, described in
+`dae.random.streams`.
 """
 
 import math
+from functools import cache
 
 import numpy as np
+from numba.extending import register_jitable
 from pytensor.link.numba.dispatch.basic import numba_njit
 
-VERSION = 2
+VERSION = 3
 """See `dae._machine_code.cache_key`."""
 
 WORDS, POSITION, HAS_GAUSS, GAUSS = 624, 624, 625, slice(626, 628)
+
+BLOCK = 1024
+"""How many uniform numbers are drawn at a time: so few that they stay in the fastest cache."""
 
 
 @numba_njit(fastmath=False)
@@ -81,6 +87,30 @@ def random_sample(state, out):
 
 
 @numba_njit(fastmath=False)
+def random_sample_float32(state, out):
+    """Draw multiples of 2**-24 in [0, 1): ``RandomState.randint(2**24) / 2**24``.
+
+    Parameters
+    ----------
+    state : ndarray of uint32, shape (628,)
+    out : ndarray of float32, shape (n,)
+    """
+    key, position = state[:WORDS], np.int64(state[POSITION])
+    done = 0
+    while done < out.size:
+        if position == WORDS:
+            refill(key)
+            position = 0
+        length = min(WORDS - position, out.size - done)
+        words, block = key[position:], out[done : done + length]
+        for i in range(length):
+            block[i] = np.int32(temper(words[i]) & np.uint32(0xFFFFFF)) * np.float32(2.0**-24)
+        done += length
+        position += length
+    state[POSITION] = position
+
+
+@numba_njit(fastmath=False)
 def uniform(state, out, low, high):
     """Draw from the uniform distribution over [low, high), as ``RandomState.uniform``.
 
@@ -98,10 +128,38 @@ def uniform(state, out, low, high):
     width = high - low
     if not math.isfinite(width):
         raise OverflowError("Range exceeds valid bounds")
-    u = np.empty(out.size)
-    random_sample(state, u)
-    for i in range(out.size):
-        out[i] = low + width * u[i]
+    u = np.empty(min(out.size, BLOCK))
+    for start in range(0, out.size, BLOCK):
+        block = out[start : start + BLOCK]
+        random_sample(state, u[: block.size])
+        for i in range(block.size):
+            block[i] = low + width * u[i]
+
+
+@numba_njit(fastmath=False)
+def short_uniform(state, out, low, high):
+    """Draw from the uniform distribution as `uniform`, from one word for a number, of two.
+
+    Parameters
+    ----------
+    state : ndarray of uint32, shape (628,)
+    out : ndarray, shape (n,)
+    low, high : float64
+
+    Raises
+    ------
+    OverflowError
+        If ``high - low`` is not finite.
+    """
+    width = high - low
+    if not math.isfinite(width):
+        raise OverflowError("Range exceeds valid bounds")
+    u = np.empty(min(out.size, BLOCK), np.float32)
+    for start in range(0, out.size, BLOCK):
+        block = out[start : start + BLOCK]
+        random_sample_float32(state, u[: block.size])
+        for i in range(block.size):
+            block[i] = low + width * u[i]
 
 
 @numba_njit(fastmath=False)
@@ -125,10 +183,12 @@ def bernoulli(state, out, n, p):
         raise ValueError("p < 0, p > 1 or p is NaN")
     # NumPy inverts the distribution of the rarer outcome and takes its q to the n-th power.
     threshold = math.exp(math.log(1 - min(p, 1 - p)))
-    u = np.empty(out.size)
-    random_sample(state, u)
-    for i in range(out.size):
-        out[i] = (u[i] > threshold) == (p <= 0.5)
+    u = np.empty(min(out.size, BLOCK))
+    for start in range(0, out.size, BLOCK):
+        block = out[start : start + BLOCK]
+        random_sample(state, u[: block.size])
+        for i in range(block.size):
+            block[i] = (u[i] > threshold) == (p <= 0.5)
 
 
 @numba_njit(fastmath=False)
@@ -161,3 +221,95 @@ def normal(state, out, mean, deviation):
             radius = math.sqrt(-2.0 * math.log(square) / square)
             gauss, kept[0], state[HAS_GAUSS] = radius * y, radius * x, 1
         out[i] = mean + deviation * gauss
+
+
+@cache
+def normal_pair(dtype):
+    r"""Return the function of Box and Muller (1958), from two uniform numbers to two normal ones.
+
+    .. math::
+        \sqrt{-2 \log(1 - u)}\, (\cos \alpha, \sin \alpha), \qquad \alpha = 2 \pi (v - 1/2)
+
+    Unlike the polar method, which draws until a point lies in the unit circle, it becomes vector
+    instructions. It consists of arithmetic and square roots, whose results IEEE 754 prescribes to
+    the last bit, so that compiled for numbers and in NumPy for arrays it returns the same. The
+    series are Taylor's, of a length that leaves the error to the roundings.
+
+    Parameters
+    ----------
+    dtype : {'float32', 'float64'}
+
+    Returns
+    -------
+    callable
+        Of u and v in [0, 1).
+    """
+    Float, Int = {"float32": (np.float32, np.int32), "float64": (np.float64, np.int64)}[dtype]
+    artanh_terms, cos_terms, sin_terms = {"float32": (5, 6, 5), "float64": (10, 9, 8)}[dtype]
+    # Of squares, from the highest power down.
+    artanh = tuple(Float(1 / (2 * k + 1)) for k in reversed(range(artanh_terms)))
+    cos = tuple(Float((-1) ** k / math.factorial(2 * k)) for k in reversed(range(cos_terms)))
+    sin = tuple(Float((-1) ** k / math.factorial(2 * k + 1)) for k in reversed(range(sin_terms)))
+    half, one, two = Float(0.5), Float(1), Float(2)
+    half_pi, ln2 = Float(math.pi / 2), Float(math.log(2))
+    digits, root_bits = Int(np.finfo(Float).nmant), np.sqrt(half).view(Int)
+
+    @register_jitable(error_model="numpy")
+    def polynomial(coefficients, x):
+        p = coefficients[0]
+        for coefficient in coefficients[1:]:
+            p = p * x + coefficient
+        return p
+
+    @register_jitable(error_model="numpy")
+    def pair(u, v):
+        # 1 - u = 2**k m, with m between the roots of 1/2 and 2, and log m = 2 artanh(s).
+        bits = Float(one - u).view(Int)
+        k = Int(Int(bits - root_bits) >> digits)
+        m = Int(bits - Int(k << digits)).view(Float)
+        s = (m - one) / (m + one)
+        log = Float(k) * ln2 + two * s * polynomial(artanh, s * s)
+        radius = np.sqrt(-two * log)
+        # A quarter of the angle, doubled twice.
+        angle = (v - half) * half_pi
+        square = angle * angle
+        x, y = polynomial(cos, square), angle * polynomial(sin, square)
+        x, y = (x - y) * (x + y), two * x * y
+        x, y = (x - y) * (x + y), two * x * y
+        return radius * x, radius * y
+
+    return pair
+
+
+@cache
+def box_muller(dtype):
+    """Return the loop that draws from the normal distribution by `normal_pair`.
+
+    Parameters
+    ----------
+    dtype : {'float32', 'float64'}
+        What is computed in.
+
+    Returns
+    -------
+    callable
+        With the parameters and errors of `normal`.
+    """
+    Float = np.dtype(dtype).type
+    sample = {"float32": random_sample_float32, "float64": random_sample}[dtype]
+    pair = normal_pair(dtype)
+
+    @numba_njit(fastmath=False)
+    def box_muller(state, out, mean, deviation):
+        if math.copysign(1.0, deviation) < 0 and not math.isnan(deviation):
+            raise ValueError("scale < 0")
+        n_pairs = (out.size + 1) // 2
+        numbers = np.empty(2 * n_pairs, Float)
+        sample(state, numbers)
+        first, second = numbers[:n_pairs], numbers[n_pairs:]
+        for i in range(n_pairs):
+            first[i], second[i] = pair(first[i], second[i])
+        for i in range(out.size):
+            out[i] = Float(mean) + Float(deviation) * numbers[i]
+
+    return box_muller

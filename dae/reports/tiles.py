@@ -54,9 +54,7 @@ def tile_raster_images(
         X = X.astype(np.float64)
     X = X[: tile_shape[0] * tile_shape[1]]
     if scale_rows_to_unit_interval:
-        # The small number avoids a division by zero where all pixels have the same value.
-        low, high = X.min(axis=1, keepdims=True), X.max(axis=1, keepdims=True)
-        X = (X - low) * (1 / (high - low + 1e-8))
+        X = _rows_to_unit_interval(X)
     if not np.all((X >= 0) & (X <= 1)):
         raise ValueError(
             "X has values outside [0, 1] or not finite; scale them, for instance with "
@@ -84,6 +82,41 @@ def _tile_channels(X, img_shape, tile_shape, *options):
     return out
 
 
+def _rows_to_unit_interval(X):
+    # The small number avoids a division by zero where all pixels have the same value.
+    low, high = X.min(axis=1, keepdims=True), X.max(axis=1, keepdims=True)
+    return (X - low) * (1 / (high - low + 1e-8))
+
+
+def tile_images(X, img_shape, tile_shape):
+    """Tile grey or coloured images, a pixel apart.
+
+    Parameters
+    ----------
+    X : ndarray of float, shape (n_images, n_visible)
+        The images, with values in [0, 1].
+    img_shape : (int, int) or (int, int, int)
+        Height and width of an image, in pixels, and 3 if it has colours; their product is
+        n_visible.
+    tile_shape : (int, int)
+        Numbers of rows and of columns of the grid.
+
+    Returns
+    -------
+    ndarray of uint8, shape (picture_height, picture_width) or (picture_height, picture_width, 3)
+        Places without an image are black.
+
+    Raises
+    ------
+    ValueError
+        If the rows are not images of that shape, or there are values outside [0, 1].
+    """
+    options = (tuple(img_shape[:2]), tile_shape, (1, 1), False)
+    if len(img_shape) == 2:
+        return tile_raster_images(X, *options)
+    return tile_raster_images((X[:, 0::3], X[:, 1::3], X[:, 2::3], None), *options)[..., :3]
+
+
 def draw_filters(W, img_shape):
     """Draw the filters of hidden units, the columns of W, in a grid that is about square.
 
@@ -91,81 +124,179 @@ def draw_filters(W, img_shape):
     ----------
     W : ndarray of float, shape (n_visible, n_hidden)
         The weights.
-    img_shape : (int, int)
-        Height and width of an input, in pixels; their product is n_visible.
+    img_shape : (int, int) or (int, int, int)
+        Height and width of an input, in pixels, and 3 if it has colours; their product is
+        n_visible.
 
     Returns
     -------
-    ndarray of uint8, shape (picture_height, picture_width)
-        Grey values; those of each filter are scaled to the whole range.
+    ndarray of uint8, shape (picture_height, picture_width) or (picture_height, picture_width, 3)
+        The values of each filter, all colours together, are scaled to the whole range.
 
     Raises
     ------
     ValueError
         If the columns of W are not images of that shape.
     """
-    columns = int(np.ceil(np.sqrt(W.shape[1])))
-    rows = -(-W.shape[1] // columns)
-    return tile_raster_images(W.T, img_shape, (rows, columns), tile_spacing=(1, 1))
+    return tile_images(_rows_to_unit_interval(W.T), img_shape, grid_shape(W.shape[1]))
 
 
-def draw_side_by_side(*images, img_shape, tile_shape=(10, 10)):
+def grid_shape(n):
+    """Return the shape of a grid that is about square.
+
+    Parameters
+    ----------
+    n : int
+        Number of places that are needed.
+
+    Returns
+    -------
+    rows, columns : int
+        There are as many columns as rows, or one more.
+    """
+    columns = int(np.ceil(np.sqrt(n)))
+    return -(-n // columns), columns
+
+
+def draw_side_by_side(*images, img_shape, tile_shape=None):
     """Draw several sets of images as grids side by side, such as inputs and reconstructions.
 
     Parameters
     ----------
-    *images : ndarray of float, shape (n_images, height * width)
+    *images : ndarray of float, shape (n_images, n_visible)
         The sets, with values in [0, 1].
-    img_shape : (int, int)
-        Height and width of an image, in pixels.
-    tile_shape : (int, int), default=(10, 10)
-        Numbers of rows and of columns of each grid.
+    img_shape : (int, int) or (int, int, int)
+        Height and width of an image, in pixels, and 3 if it has colours; their product is
+        n_visible.
+    tile_shape : (int, int), optional
+        Numbers of rows and of columns of each grid. By default 10 columns, or fewer if there are
+        fewer images, and as many rows as these need.
 
     Returns
     -------
-    ndarray of uint8, shape (picture_height, picture_width)
-        Grey values, with a white band half as wide as an image between the grids.
+    ndarray of uint8, shape (picture_height, picture_width) or (picture_height, picture_width, 3)
+        Between the grids is a white band half as wide as an image.
 
     Raises
     ------
     ValueError
         If the rows are not images of that shape, or there are values outside [0, 1].
     """
-    grids = [
-        tile_raster_images(X, img_shape, tile_shape, (1, 1), scale_rows_to_unit_interval=False)
-        for X in images
-    ]
-    band = np.full((grids[0].shape[0], max(img_shape[1] // 2, 1)), 255, np.uint8)
+    if tile_shape is None:
+        columns = min(len(images[0]), 10)
+        tile_shape = (-(-len(images[0]) // columns), columns)
+    grids = [tile_images(X, img_shape, tile_shape) for X in images]
+    band_shape = (grids[0].shape[0], max(img_shape[1] // 2, 1), *grids[0].shape[2:])
+    band = np.full(band_shape, 255, np.uint8)
     return np.hstack([part for grid in grids for part in (band, grid)][1:])
 
 
-def enlarge(pixels, factor):
+def draw_in_rows(*images, img_shape, n_columns=10):
+    """Draw several versions of the same images in rows, such as inputs above reconstructions.
+
+    Parameters
+    ----------
+    *images : ndarray of float, shape (n_images, n_visible)
+        The versions, with values in [0, 1]; each becomes a row.
+    img_shape : (int, int) or (int, int, int)
+        Height and width of an image, in pixels, and 3 if it has colours; their product is
+        n_visible.
+    n_columns : int, default=10
+        How many of the images to draw, at the most.
+
+    Returns
+    -------
+    ndarray of uint8, shape (picture_height, picture_width) or (picture_height, picture_width, 3)
+
+    Raises
+    ------
+    ValueError
+        If the rows are not images of that shape, or there are values outside [0, 1].
+    """
+    rows = [X[:n_columns] for X in images]
+    return tile_images(np.concatenate(rows), img_shape, (len(rows), len(rows[0])))
+
+
+def sort_by_contribution(W_prime, y):
+    r"""Sort hidden units by how much of the reconstructions depends on them.
+
+    What unit j adds to the pre-activations of the visible units is :math:`y_j W'_j`. Its mean over
+    images could as well be in the bias :math:`b'`; the measure is the root mean square, over
+    images, of the length of the rest:
+
+    .. math:: \sqrt{\mathrm{mean}\left(\|(y_j - \bar y_j)\, W'_j\|^2\right)}
+        = \mathrm{std}(y_j)\, \|W'_j\|
+
+    A unit that is always on, always off, or has small weights matters little.
+
+    Parameters
+    ----------
+    W_prime : ndarray of float, shape (n_hidden, n_visible)
+        The weights of the decoder.
+    y : ndarray of float, shape (n_images, n_hidden)
+        The hidden values of images.
+
+    Returns
+    -------
+    ndarray of int, shape (n_hidden,)
+        The numbers of the units, the one that contributes most first; equals keep their order.
+    """
+    return np.argsort(-y.std(axis=0) * np.linalg.norm(W_prime, axis=1), kind="stable")
+
+
+def enlarge(pixels, factor=None):
     """Enlarge a picture by an integer factor: each pixel becomes a square.
 
     Parameters
     ----------
     pixels : ndarray, shape (height, width, ...)
-    factor : int
-        Side of the squares, in pixels.
+    factor : int, optional
+        Side of the squares, in pixels. By default the largest for which the picture is at most
+        512 pixels high and wide, or 1: so a picture that is larger than half of it stays as it is.
 
     Returns
     -------
     ndarray, shape (factor * height, factor * width, ...)
         Of the dtype of `pixels`.
     """
+    if factor is None:
+        factor = max(512 // max(pixels.shape[:2]), 1)
     return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def save_image(path, pixels):
-    """Write a picture to a file.
+def save_image(file, pixels, format=None):
+    """Write a picture.
 
     Parameters
     ----------
-    path : path-like
-        The file, in the format that its extension says.
-    pixels : ndarray of uint8, shape (height, width) or (height, width, 4)
-        Grey values, or red, green, blue and alpha.
+    file : path-like or binary file
+    pixels : ndarray of uint8, shape (height, width), (height, width, 3) or (height, width, 4)
+        Grey values, or red, green, blue and perhaps alpha.
+    format : str, optional
+        The format, such as "png"; by default the one that the extension of a path says.
     """
     from PIL import Image
 
-    Image.fromarray(pixels).save(path)
+    Image.fromarray(pixels).save(file, format)
+
+
+def save_animation(file, frames, seconds=6):
+    """Write an animated GIF, which starts again after its last picture has been shown for longer.
+
+    Parameters
+    ----------
+    file : path-like or binary file
+    frames : sequence of ndarray of uint8, shape (height, width) or (height, width, 3)
+        The pictures, all of the same shape; they are reduced to 32 colours.
+    seconds : float, default=6
+        How long it takes up to the last picture, which is shown for 2 seconds.
+    """
+    from PIL import Image
+
+    pictures = [Image.fromarray(frame).quantize(32) for frame in frames]
+    # Browsers take durations below 20 ms for 100 ms.
+    step = max(round(1000 * seconds / len(pictures)), 20)
+    durations = [step] * (len(pictures) - 1) + [2000]
+    pictures[0].save(
+        file, "gif", save_all=True, append_images=pictures[1:], duration=durations, loop=0
+    )

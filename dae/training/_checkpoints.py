@@ -2,9 +2,10 @@
 
 The file is an .npz archive without pickles, which `numpy.load` reads as well. Its arrays:
 
-- ``format_version``: 1;
+- ``format_version``: 2;
 - ``config``: the settings of the run, as JSON;
-- ``history``: shape (epochs done, 2), float64, the cost and the seconds of each;
+- ``history``: shape (epochs done, 3), float64, of each the cost, the seconds, and the loss on the
+  validation data, NaN where there are none; format 1, of version 0.1, lacks the last;
 - ``costs``: shape (minibatches done,), float64, of the epoch that is not finished;
 - the state of the training, under the names that `_state` explains (``W``, ``b``, ``b_prime`` and
   ``streams``, for an autoencoder), from the first step on.
@@ -20,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DIGEST_SIZE = 64
 
 
@@ -30,7 +31,7 @@ class Checkpoint(NamedTuple):
     config: dict
     """The settings, such as JSON can hold."""
     history: list
-    """Cost and seconds of each epoch that is done."""
+    """Cost, seconds and validation loss, or None, of each epoch that is done."""
     costs: list
     """The costs of the minibatches that are done of the epoch after."""
     state: dict
@@ -54,7 +55,7 @@ def to_bytes(checkpoint):
         file,
         format_version=FORMAT_VERSION,
         config=json.dumps(checkpoint.config),
-        history=np.array(checkpoint.history, float).reshape(-1, 2),
+        history=np.array(checkpoint.history, float).reshape(-1, 3),
         costs=np.array(checkpoint.costs, float),
         **checkpoint.state,
     )
@@ -86,11 +87,17 @@ def from_bytes(content):
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         arrays = dict(archive)
     version = arrays.pop("format_version")
-    if version != FORMAT_VERSION:
-        raise ValueError(f"a checkpoint of format {version}; this dae reads {FORMAT_VERSION}")
+    if version not in (1, FORMAT_VERSION):
+        raise ValueError(
+            f"a checkpoint of format {version}; this dae reads those up to {FORMAT_VERSION}"
+        )
+    history = [
+        (cost, seconds, *(None if np.isnan(loss) else loss for loss in losses))
+        for cost, seconds, *losses in arrays.pop("history").tolist()
+    ]
     return Checkpoint(
         config=json.loads(str(arrays.pop("config"))),
-        history=arrays.pop("history").tolist(),
+        history=history,
         costs=arrays.pop("costs").tolist(),
         state=arrays,
     )

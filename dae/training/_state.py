@@ -4,6 +4,7 @@ The names are those of a checkpoint and of ``model.npz``:
 
 - A shared variable has its own name, such as ``W``, or ``unnamed`` if it has none.
 - The streams of the model's `theano_rng` are one array together, ``streams``.
+- What a callback keeps has the name of the callback's class before it: ``BestModel.W``.
 - Of several variables with the same name the second gets the ending ``_1``, the third ``_2``
   and so on: first come the parameters, in the order of ``model.params``, then what else the
   updates change, in their order. A name that a file needs for something else, one of `RESERVED`,
@@ -53,6 +54,8 @@ class State:
         It has `params`, and may have `theano_rng`, a `RandomStreams`.
     updated : iterable of shared variables
         What the steps change; parameters may be among them.
+    callbacks : iterable of Callback, default=()
+        What keeps a state of its own.
 
     Attributes
     ----------
@@ -60,12 +63,13 @@ class State:
         From names to shared variables: all but the streams of the model's `theano_rng`.
     """
 
-    def __init__(self, model, updated):
+    def __init__(self, model, updated, callbacks=()):
         streams = getattr(model, "theano_rng", None)
         self._streams = streams if isinstance(streams, RandomStreams) else None
         in_streams = set() if self._streams is None else set(self._streams.updates())
         others = (variable for variable in updated if variable not in in_streams)
         self.variables = named([*model.params, *others])
+        self._callbacks = callbacks
 
     def get(self):
         """Return the state.
@@ -91,6 +95,9 @@ class State:
                 )
         if self._streams is not None:
             arrays["streams"] = self._streams.get_state()
+        for callback in self._callbacks:
+            for name, array in callback.get_state().items():
+                arrays[_prefix(callback) + name] = array
         return arrays
 
     def set(self, arrays):
@@ -113,6 +120,19 @@ class State:
             variable.set_value(arrays[name])
         if self._streams is not None:
             self._streams.set_state(arrays["streams"])
+        for callback in self._callbacks:
+            prefix = _prefix(callback)
+            state = {
+                name.removeprefix(prefix): array
+                for name, array in arrays.items()
+                if name.startswith(prefix)
+            }
+            if state:
+                callback.set_state(state)
+
+
+def _prefix(callback):
+    return f"{type(callback).__name__}."
 
 
 def _described(arrays):

@@ -25,6 +25,26 @@ class Callback:
     ..
     """
 
+    def get_state(self):
+        """Return what a checkpoint has to hold of the callback, for a training that is resumed.
+
+        Returns
+        -------
+        dict of ndarray
+            From names to arrays, whose number, dtypes and shapes do not change in the course of a
+            training; empty by default. In the checkpoint their names begin with that of the class.
+        """
+        return {}
+
+    def set_state(self, state):
+        """Set the callback to where `get_state` was called; run before `on_compiled`.
+
+        Parameters
+        ----------
+        state : dict of ndarray
+            What it returned.
+        """
+
     def on_begin(self, training):
         """Run before the step is compiled; the run directory, if there is one, is locked.
 
@@ -61,4 +81,13 @@ class Callback:
             The training.
         epoch : Epoch
             The epoch, which is ``training.history[-1]``.
+        """
+
+    def on_end(self, training):
+        """Run at the end of `fit`, after the last checkpoint.
+
+        Parameters
+        ----------
+        training : Training
+            The training; ``training.is_finished`` says whether anything is left to do.
         """

@@ -1,6 +1,7 @@
-"""The settings of a training, which check themselves."""
+"""The settings of a training, which check themselves: a class for each kind."""
 
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 
 
 class ConfigError(ValueError):
@@ -35,37 +36,86 @@ def _is_number(value):
     return type(value) in (int, float)
 
 
+def _is_list_of(is_valid, value):
+    return isinstance(value, list) and len(value) > 0 and all(map(is_valid, value))
+
+
+def _is_level(value):
+    return _is_number(value) and 0 <= value <= 1
+
+
 def _is_shape(value):
-    is_pair = isinstance(value, list) and len(value) == 2
-    return is_pair and all(_is_whole(side, 1, 2**31) for side in value)
+    is_shape = isinstance(value, list) and (len(value) == 2 or value[2:] == [3])
+    return is_shape and all(_is_whole(side, 1, 2**31) for side in value)
+
+
+YES_OR_NO = ("true or false", lambda value: isinstance(value, bool))
+
+
+def _choice(*names):
+    return " or ".join(names), lambda value: value in names
 
 
 POSITIVE = ("a whole number above 0", lambda value: _is_whole(value, 1, 2**31 - 1))
 
+EPOCHS = ("a whole number of epochs above 0", POSITIVE[1])
+
+EPOCHS_OR_NONE = (EPOCHS[0], lambda value: value is None or EPOCHS[1](value))
+
+LEVEL = ("a number from 0 to 1", _is_level)
+
+RATE = ("a number above 0, at most 1e38", lambda value: _is_number(value) and 0 < value <= 1e38)
+
 VALID = {
     "data": ("a name or a path", lambda value: isinstance(value, str)),
     "image_shape": ("a height and a width", lambda value: value is None or _is_shape(value)),
+    "color": YES_OR_NO,
+    "crop": YES_OR_NO,
+    "autocontrast": YES_OR_NO,
+    "background": ("a colour", lambda value: isinstance(value, str)),
+    "skip_bad_images": YES_OR_NO,
     "data_sha256": ("a checksum", lambda value: value is None or isinstance(value, str)),
+    "standardize": YES_OR_NO,
+    "validation_fraction": (
+        "a number between 0 and 1",
+        lambda value: value is None or (_is_number(value) and 0 < value < 1),
+    ),
+    "corruption_levels": (
+        "a list of numbers from 0 to 1",
+        lambda value: _is_list_of(_is_level, value),
+    ),
+    "corruption": _choice("masking", "salt-and-pepper", "gaussian"),
     "corruption_level": (
-        "a number from 0 to 1",
-        lambda value: _is_number(value) and 0 <= value <= 1,
+        "a number from 0 to 1",  # and of Gaussian noise a larger one, too
+        lambda value: _is_number(value) and 0 <= value <= 1e38,
     ),
+    "cost": _choice("cross-entropy", "squared-error"),
+    "shuffle": YES_OR_NO,
+    "patience": EPOCHS_OR_NONE,
+    "validate_every": EPOCHS_OR_NONE,
+    "layer": POSITIVE,
     "n_hidden": POSITIVE,
-    "learning_rate": (
-        "a number above 0, at most 1e38",
-        lambda value: _is_number(value) and 0 < value <= 1e38,
+    "hidden_layers_sizes": (
+        "a list of whole numbers above 0",
+        lambda value: _is_list_of(POSITIVE[1], value),
     ),
+    "pretraining_epochs": (
+        "a whole number, 0 for no pre-training",
+        lambda value: _is_whole(value, 0, 2**31 - 1),
+    ),
+    "pretraining_learning_rate": RATE,
+    "learning_rate": RATE,
     "training_epochs": POSITIVE,
     "batch_size": POSITIVE,
     "seed": ("a whole number from 0 to 2**32 - 1", lambda value: _is_whole(value, 0, 2**32 - 1)),
-    "floatX": ("float64 or float32", lambda value: value in ("float64", "float32")),
+    "floatX": _choice("float64", "float32"),
 }
 """For each setting what is expected, in words and as a function of the value."""
 
 
 @dataclass(frozen=True)
-class Config:
-    """The settings of a training; the defaults are the worksheet's.
+class Settings:
+    """What the settings of all kinds of training share: the data.
 
     NumPy's numbers become Python's, and a tuple a list, as JSON has them.
 
@@ -73,13 +123,123 @@ class Config:
     ----------
     data : str, default="mini-mnist"
         Name or path of the data set.
-    image_shape : (int, int) or list of two int, optional
-        Height and width of an image in pixels; the pictures that are drawn of a run need it.
+    image_shape : (int, int), (int, int, 3) or list of such int, optional
+        Height and width of an image in pixels, and for colour images the number of channels; the
+        pictures that are drawn of a run need it.
+    color, crop, autocontrast, skip_bad_images : bool, default=False
+        How images in files are read: see `dae.datasets.read_data`.
+    background : str, default='black'
+        The same.
+    validation_fraction : float, optional
+        The part in (0, 1) of the training data that becomes validation data; for data without
+        such. `fit`, which is given both, does not look at it.
     data_sha256 : str, optional
         The SHA-256 of the training data as floatX, in hexadecimal; `fit` fills it in.
+
+    Attributes
+    ----------
+    command : str
+        The module whose command trains with such settings.
+    valid : dict
+        For each setting what is expected, as in `VALID`.
+    """
+
+    command = None
+    valid = VALID
+    # Where a kind has no such setting:
+    shuffle = False
+    patience = None
+    validate_every = 1
+    standardize = False
+
+    data: str = "mini-mnist"
+    image_shape: list | None = None
+    color: bool = False
+    crop: bool = False
+    autocontrast: bool = False
+    background: str = "black"
+    skip_bad_images: bool = False
+    validation_fraction: float | None = None
+    data_sha256: str | None = None
+
+    def __post_init__(self):
+        """Check every setting."""
+        for field in fields(self):
+            expected, is_valid = self.valid[field.name]
+            value = getattr(self, field.name)
+            if getattr(value, "shape", None) == ():
+                value = value.item()
+            elif isinstance(value, tuple):
+                value = list(value)
+            if not is_valid(value):
+                raise ConfigError(field.name, value, expected)
+            object.__setattr__(self, field.name, value)
+
+    @classmethod
+    def from_record(cls, record):
+        """Return the settings that were stored as a dictionary.
+
+        Parameters
+        ----------
+        record : dict
+            As `dataclasses.asdict` returned it; settings that are missing have their defaults.
+
+        Returns
+        -------
+        Settings
+            Of this class.
+
+        Raises
+        ------
+        ValueError
+            If it is no dictionary, or has unknown settings or impossible values.
+        """
+        if not isinstance(record, dict):
+            raise ValueError("its settings are not a dictionary")
+        unknown = sorted(record.keys() - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(
+                f"has settings that this version of dae does not know: {', '.join(unknown)}; go "
+                "on with the version that wrote it (see config.json)"
+            )
+        return cls(**record)
+
+    def early_stopping(self, n_train_batches):
+        """Return what the training's `EarlyStopping` is made with.
+
+        Parameters
+        ----------
+        n_train_batches : int
+            Number of minibatches in an epoch.
+
+        Returns
+        -------
+        dict or None
+            The arguments beside `n_train_batches`; None to train all epochs.
+        """
+        return None
+
+
+@dataclass(frozen=True)
+class Config(Settings):
+    """The settings of an autoencoder's training; the defaults are the worksheet's.
+
+    Parameters
+    ----------
+    data, image_shape, color, crop, autocontrast, skip_bad_images, background : object
+        The data: see `Settings`.
+    validation_fraction, data_sha256 : object
+        The same.
+    standardize : bool, default=False
+        Whether to subtract from each pixel its mean over the training data, and to divide by its
+        standard deviation, where that is not 0; for the squared error.
+    corruption : {'masking', 'salt-and-pepper', 'gaussian'}, default='masking'
+        The kind of noise: see `DenoisingAutoencoder`.
     corruption_level : float, default=0.3
-        The probability in [0, 1] that a value of the input is hidden; 0 trains an autoencoder
-        without noise.
+        How much noise: the probability in [0, 1] that a value of the input is hidden or replaced,
+        or the standard deviation of Gaussian noise; 0 trains an autoencoder without noise.
+    cost : {'cross-entropy', 'squared-error'}, default='cross-entropy'
+        What is minimized; the cross-entropy is for data in [0, 1].
     n_hidden : int, default=100
         Number of hidden units.
     learning_rate : float, default=0.1
@@ -88,8 +248,15 @@ class Config:
         Number of passes over the data, those of a run that is resumed included.
     batch_size : int, default=20
         Number of rows in a minibatch.
+    shuffle : bool, default=False
+        Whether to go through the data in a new order in each epoch.
+    patience : int, optional
+        The number of epochs after which to stop a training whose validation loss no longer falls.
+    validate_every : int, optional
+        The number of epochs between validations; by default so many that they take about a
+        fiftieth of the time. The last epoch is always validated, and with a `patience` every one.
     seed : int, default=123
-        Decides the initial weights and the noise; in [0, 2**32).
+        Decides the initial weights, the noise and the order; in [0, 2**32).
     floatX : {'float64', 'float32'}, default='float64'
         The arithmetic.
 
@@ -108,53 +275,316 @@ class Config:
     dae.training.config.ConfigError: n_hidden is 0; expected a whole number above 0
     """
 
-    data: str = "mini-mnist"
-    image_shape: list | None = None
-    data_sha256: str | None = None
+    command = "dae.train"
+
+    standardize: bool = False
+    corruption: str = "masking"
     corruption_level: float = 0.3
+    cost: str = "cross-entropy"
     n_hidden: int = 100
     learning_rate: float = 0.1
     training_epochs: int = 200
     batch_size: int = 20
+    shuffle: bool = False
+    patience: int | None = None
+    validate_every: int | None = None
     seed: int = 123
     floatX: str = "float64"  # noqa: N815
 
     def __post_init__(self):
         """Check every setting."""
-        for name, (expected, is_valid) in VALID.items():
-            value = getattr(self, name)
-            if getattr(value, "shape", None) == ():
-                value = value.item()
-            elif isinstance(value, tuple):
-                value = list(value)
-            if not is_valid(value):
-                raise ConfigError(name, value, expected)
-            object.__setattr__(self, name, value)
+        super().__post_init__()
+        if self.corruption != "gaussian" and self.corruption_level > 1:
+            expected, _ = VALID["corruption_level"]
+            raise ConfigError("corruption_level", self.corruption_level, expected)
+        if self.standardize and self.cost == "cross-entropy":
+            raise ConfigError(
+                "cost", self.cost, "squared-error, since standardized pixels are not in [0, 1]"
+            )
 
-    @classmethod
-    def from_record(cls, record):
-        """Return the settings that were stored as a dictionary.
+    def early_stopping(self, n_train_batches):
+        """Return what the training's `EarlyStopping` is made with.
 
         Parameters
         ----------
-        record : dict
-            As `dataclasses.asdict` returned it; settings that are missing have their defaults.
+        n_train_batches : int
+            Number of minibatches in an epoch.
 
         Returns
         -------
-        Config
-
-        Raises
-        ------
-        ValueError
-            If it is no dictionary, or has unknown settings or impossible values.
+        dict or None
+            The arguments beside `n_train_batches`; None, without a `patience`, to train all epochs.
         """
-        if not isinstance(record, dict):
-            raise ValueError("its settings are not a dictionary")
-        unknown = sorted(record.keys() - {field.name for field in fields(cls)})
-        if unknown:
-            raise ValueError(
-                f"has settings that this version of dae does not know: {', '.join(unknown)}; go "
-                "on with the version that wrote it (see config.json)"
+        if self.patience is None:
+            return None
+        return {
+            "patience": self.patience * n_train_batches,
+            "patience_increase": None,
+            "improvement_threshold": 1,
+        }
+
+
+@dataclass(frozen=True)
+class LogisticRegressionConfig(Settings):
+    """The settings of a logistic regression's training; the defaults are the tutorial's.
+
+    Parameters
+    ----------
+    data, image_shape, color, crop, autocontrast, skip_bad_images, background : object
+        The data: see `Settings`.
+    validation_fraction, data_sha256 : object
+        The same.
+    kind : str
+        The kind of the training; not to be set.
+    learning_rate : float, default=0.13
+        The step size, in (0, 1e38].
+    training_epochs : int, default=1000
+        Number of passes over the data at the most.
+    batch_size : int, default=600
+        Number of rows in a minibatch.
+    patience : int, default=5000
+        The number of minibatches to train at the least: see `EarlyStopping`.
+    floatX : {'float64', 'float32'}, default='float64'
+        The arithmetic.
+
+    Raises
+    ------
+    ConfigError
+        If a setting has an impossible value.
+
+    Examples
+    --------
+    >>> LogisticRegressionConfig(batch_size=60).learning_rate
+    0.13
+    """
+
+    command = "dae.train_logistic"
+    valid = MappingProxyType(
+        VALID
+        | {
+            "kind": ("'LogisticRegression'", lambda value: value == "LogisticRegression"),
+            "patience": (
+                "a whole number of minibatches above 1",
+                lambda value: _is_whole(value, 2, 2**31 - 1),
+            ),
+        }
+    )
+
+    kind: str = "LogisticRegression"
+    learning_rate: float = 0.13
+    training_epochs: int = 1000
+    batch_size: int = 600
+    patience: int = 5000
+    floatX: str = "float64"  # noqa: N815
+
+    def early_stopping(self, n_train_batches):
+        """Return what the training's `EarlyStopping` is made with: the tutorial's rule.
+
+        Parameters
+        ----------
+        n_train_batches : int
+            Number of minibatches in an epoch.
+
+        Returns
+        -------
+        dict
+        """
+        return {"patience": self.patience}
+
+
+@dataclass(frozen=True)
+class StackConfig(Settings):
+    """The settings of a stack's training, in both phases; the defaults suit mini MNIST.
+
+    Parameters
+    ----------
+    data, image_shape, color, crop, autocontrast, skip_bad_images, background : object
+        The data: see `Settings`.
+    validation_fraction, data_sha256 : object
+        The same.
+    kind : str
+        The kind of the training; not to be set.
+    hidden_layers_sizes : sequence of int, default=(500, 500)
+        Number of units in each hidden layer.
+    corruption_levels : sequence of float, default=(0.2,)
+        For each layer the probability in [0, 1] that a value of its input is hidden in
+        pre-training; one number for all layers.
+    pretraining_epochs : int, default=15
+        Number of passes over the data in the pre-training of each layer; 0 for none.
+    pretraining_learning_rate : float, default=0.3
+        The step size of pre-training, in (0, 1e38].
+    learning_rate : float, default=0.2
+        The step size of fine-tuning.
+    training_epochs : int, default=40
+        Number of passes over the data in fine-tuning at the most.
+    batch_size : int, default=20
+        Number of rows in a minibatch, in both phases.
+    patience : int, default=10
+        The number of epochs to fine-tune at the least: see `EarlyStopping`.
+    seed : int, default=123
+        Decides the initial weights and the noise; in [0, 2**32).
+    floatX : {'float64', 'float32'}, default='float64'
+        The arithmetic.
+
+    Raises
+    ------
+    ConfigError
+        If a setting has an impossible value.
+
+    Examples
+    --------
+    >>> StackConfig().layer(2).n_hidden
+    500
+    >>> StackConfig(**StackConfig.TUTORIAL).hidden_layers_sizes
+    [1000, 1000, 1000]
+    """
+
+    command = "dae.train_stacked"
+    valid = MappingProxyType(
+        VALID
+        | {
+            "kind": (
+                "'StackedDenoisingAutoencoder'",
+                lambda value: value == "StackedDenoisingAutoencoder",
+            ),
+            "patience": EPOCHS,
+        }
+    )
+
+    TUTORIAL = MappingProxyType(
+        {
+            "hidden_layers_sizes": (1000, 1000, 1000),
+            "corruption_levels": (0.1, 0.2, 0.3),
+            "pretraining_epochs": 15,
+            "pretraining_learning_rate": 0.001,
+            "learning_rate": 0.1,
+            "training_epochs": 1000,
+            "batch_size": 1,
+            "patience": 10,
+            "seed": 89677,
+        }
+    )
+    """The tutorial's own settings."""
+
+    kind: str = "StackedDenoisingAutoencoder"
+    hidden_layers_sizes: list = (500, 500)
+    corruption_levels: list = (0.2,)
+    pretraining_epochs: int = 15
+    pretraining_learning_rate: float = 0.3
+    learning_rate: float = 0.2
+    training_epochs: int = 40
+    batch_size: int = 20
+    patience: int = 10
+    seed: int = 123
+    floatX: str = "float64"  # noqa: N815
+
+    def __post_init__(self):
+        """Check every setting."""
+        super().__post_init__()
+        n_layers = len(self.hidden_layers_sizes)
+        if len(self.corruption_levels) not in (1, n_layers):
+            raise ConfigError(
+                "corruption_levels",
+                self.corruption_levels,
+                f"one number, or one for each of the {n_layers} layers",
             )
-        return cls(**record)
+
+    def early_stopping(self, n_train_batches):
+        """Return what the `EarlyStopping` of fine-tuning is made with: the tutorial's rule.
+
+        Parameters
+        ----------
+        n_train_batches : int
+            Number of minibatches in an epoch.
+
+        Returns
+        -------
+        dict
+        """
+        return {"patience": max(2, self.patience * n_train_batches)}
+
+    def layer(self, layer):
+        """Return the settings of the pre-training of a layer.
+
+        Parameters
+        ----------
+        layer : int
+            Its number, from 1.
+
+        Returns
+        -------
+        LayerConfig
+        """
+        levels = self.corruption_levels
+        return LayerConfig(
+            data=self.data,
+            layer=layer,
+            corruption_level=levels[0] if len(levels) == 1 else levels[layer - 1],
+            n_hidden=self.hidden_layers_sizes[layer - 1],
+            learning_rate=self.pretraining_learning_rate,
+            training_epochs=self.pretraining_epochs,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            floatX=self.floatX,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerConfig(Settings):
+    """The settings of the pre-training of a layer of a stack: see `StackConfig.layer`.
+
+    Parameters
+    ----------
+    data : str
+        The stack's data set; of the other settings of it a layer knows nothing.
+    data_sha256 : str, optional
+        The SHA-256 of what the layer learns from, the codes of the layer below.
+    kind : str
+        The kind of the training; not to be set.
+    layer : int
+        Its number, from 1.
+    corruption_level, n_hidden, learning_rate, training_epochs, batch_size, seed, floatX
+        As in `Config`.
+
+    Raises
+    ------
+    ConfigError
+        If a setting has an impossible value.
+    """
+
+    command = "dae.train_stacked"
+    valid = MappingProxyType(VALID | {"kind": ("'layer'", lambda value: value == "layer")})
+
+    kind: str = "layer"
+    layer: int
+    corruption_level: float
+    n_hidden: int
+    learning_rate: float
+    training_epochs: int
+    batch_size: int
+    seed: int
+    floatX: str  # noqa: N815
+
+
+def settings_from_record(record):
+    """Return the settings of any kind that were stored as a dictionary.
+
+    Parameters
+    ----------
+    record : dict
+        As `dataclasses.asdict` returned it. Without a kind it is of a `Config`.
+
+    Returns
+    -------
+    Settings
+
+    Raises
+    ------
+    ValueError
+        As `Settings.from_record` does.
+    """
+    kind = record.get("kind") if isinstance(record, dict) else None
+    for settings in (LogisticRegressionConfig, StackConfig, LayerConfig):
+        if kind == settings.kind:
+            return settings.from_record(record)
+    return Config.from_record(record)

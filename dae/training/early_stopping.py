@@ -1,6 +1,12 @@
-"""When to stop a training: the rule of the tutorial, which knows nothing of models and data."""
+"""When to stop a training, and what to keep of it."""
 
 import math
+from contextlib import contextmanager
+
+import numpy as np
+
+from dae.training._state import named
+from dae.training.callbacks import Callback
 
 
 class EarlyStopping:
@@ -16,8 +22,9 @@ class EarlyStopping:
         Number of minibatches in an epoch.
     patience : int, default=5000
         The number of minibatches to run at the least; 2 or more.
-    patience_increase : float, default=2
-        By how much an improvement extends that.
+    patience_increase : float or None, default=2
+        By how much an improvement extends that; None to go on for `patience` minibatches after
+        each improvement, with a validation after each epoch.
     improvement_threshold : float, default=0.995
         An improvement is large enough if it is below this part of the least error before.
 
@@ -25,7 +32,7 @@ class EarlyStopping:
     ----------
     validation_frequency : int
         The number of minibatches between validations: an epoch, or half of the initial patience if
-        that is less.
+        that is less and multiplied by improvements.
     patience : float
         The number of minibatches to run, as far as it is known.
     best_validation_loss : float
@@ -59,8 +66,10 @@ class EarlyStopping:
                 f"n_train_batches is {n_train_batches} and patience {patience}; expected at least "
                 "1 and 2: to validate after whole minibatches, before it is over"
             )
-        self.validation_frequency = min(n_train_batches, patience // 2)
-        self.patience = patience
+        self.validation_frequency = n_train_batches
+        if patience_increase is not None:
+            self.validation_frequency = min(n_train_batches, patience // 2)
+        self.patience = self._initial_patience = patience
         self.patience_increase = patience_increase
         self.improvement_threshold = improvement_threshold
         self.best_validation_loss = math.inf
@@ -96,7 +105,10 @@ class EarlyStopping:
         if not validation_loss < self.best_validation_loss:
             return False
         if validation_loss < self.best_validation_loss * self.improvement_threshold:
-            self.patience = max(self.patience, iter * self.patience_increase)
+            if self.patience_increase is None:
+                self.patience = iter + self._initial_patience
+            else:
+                self.patience = max(self.patience, iter * self.patience_increase)
         self.best_validation_loss = validation_loss
         self.best_iter = iter
         return True
@@ -113,3 +125,160 @@ class EarlyStopping:
         bool
         """
         return iter >= self.patience
+
+    def get_state(self):
+        """Return where the rule has got to.
+
+        Returns
+        -------
+        ndarray of float64, shape (3,)
+            Patience, least validation error, and its iteration; 0 and -1 if there is none.
+        """
+        best = (0, -1) if self.best_iter is None else (self.best_validation_loss, self.best_iter)
+        return np.array([self.patience, *best], float)
+
+    def set_state(self, state):
+        """Set the rule to where `get_state` was called.
+
+        Parameters
+        ----------
+        state : ndarray of float64, shape (3,)
+            What it returned.
+        """
+        self.patience, best_validation_loss, best_iter = state.tolist()
+        if best_iter >= 0:
+            self.best_validation_loss, self.best_iter = best_validation_loss, int(best_iter)
+
+
+class BestModel(Callback):
+    """Keep the best parameters of a training, and finish it when the rule says so.
+
+    It needs validation data. Its state is a part of the checkpoints.
+
+    Parameters
+    ----------
+    stopping : EarlyStopping
+        The rule.
+
+    Attributes
+    ----------
+    stopping : EarlyStopping
+    params : dict of ndarray
+        The parameters of the least validation loss so far, under their names in a checkpoint; at
+        first those that the training begins with.
+
+    Examples
+    --------
+    >>> import dae
+    >>> train, valid, test = dae.load_data()
+    >>> best = BestModel(EarlyStopping(n_train_batches=250, patience=500, patience_increase=None))
+    >>> config = dae.Config(n_hidden=20, learning_rate=2.0, training_epochs=9)
+    >>> fitted = dae.fit(config, train, validation=valid, callbacks=[best])
+    >>> losses = [epoch.validation_loss for epoch in fitted.history]
+    >>> min(losses) == best.stopping.best_validation_loss
+    True
+    """
+
+    def __init__(self, stopping):
+        self.stopping = stopping
+        self.params = {}
+
+    def on_begin(self, training):
+        """Keep the first parameters.
+
+        Parameters
+        ----------
+        training : Training
+            The training.
+        """
+        self._keep(training)
+
+    def on_compiled(self, training):
+        """Check whether a training that is resumed was over already.
+
+        Parameters
+        ----------
+        training : Training
+            The training.
+        """
+        self._finish_if_over(training)
+
+    def on_minibatch(self, training):
+        """Validate, if that is due.
+
+        Parameters
+        ----------
+        training : Training
+            The training.
+        """
+        iter = training.n_iterations - 1
+        if self.stopping.is_validation_due(iter) and self.stopping.update(
+            iter, training.validation_loss()
+        ):
+            self._keep(training)
+        self._finish_if_over(training)
+
+    def on_end(self, training):
+        """Write ``best_model.npz``, if the training is finished and there is a directory.
+
+        Parameters
+        ----------
+        training : Training
+            The training.
+        """
+        if training.run is None or not training.is_finished:
+            return
+        with self.applied(training.model):
+            training.run.save_model(training.model, "best_model.npz")
+
+    @contextmanager
+    def applied(self, model):
+        """Set the model to the best parameters for a while.
+
+        Parameters
+        ----------
+        model : object
+            What was trained; it has its last parameters again after the ``with`` statement.
+
+        Yields
+        ------
+        None
+        """
+        params = named(model.params)
+        last = {name: param.get_value() for name, param in params.items()}
+        try:
+            for name, param in params.items():
+                param.set_value(self.params[name])
+            yield
+        finally:
+            for name, param in params.items():
+                param.set_value(last[name])
+
+    def _keep(self, training):
+        self.params = {
+            name: param.get_value() for name, param in named(training.model.params).items()
+        }
+
+    def _finish_if_over(self, training):
+        if self.stopping.is_over(training.n_iterations - 1):
+            training.finish()
+
+    def get_state(self):
+        """Return the rule's state and the best parameters.
+
+        Returns
+        -------
+        dict of ndarray
+        """
+        return {"stopping": self.stopping.get_state(), **self.params}
+
+    def set_state(self, state):
+        """Set the rule's state and the best parameters.
+
+        Parameters
+        ----------
+        state : dict of ndarray
+            What `get_state` returned.
+        """
+        self.params = dict(state)
+        self.stopping.set_state(self.params.pop("stopping"))

@@ -18,11 +18,14 @@ class Epoch(NamedTuple):
         The mean cost of its minibatches, each taken before its own update.
     seconds : float
         How long it took; of an epoch that was resumed, the last part.
+    validation_loss : float or None
+        The loss on the validation data after it; None without such data.
     """
 
     epoch: int
     cost: float
     seconds: float
+    validation_loss: float | None = None
 
 
 def train_epochs(

@@ -2,7 +2,10 @@
 
 import hashlib
 import inspect
+import os
 from dataclasses import asdict, replace
+from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -10,14 +13,19 @@ import pytensor
 from numpy.random import RandomState
 from pytensor.compile.sharedvalue import SharedVariable
 
-from dae.datasets import to_floatX
+from dae.datasets import FileRows, read_data, to_floatX
 from dae.models import Autoencoder, DenoisingAutoencoder
 from dae.random import RandomStreams
+from dae.training._minibatches import Minibatches, rows_in_window
 from dae.training._state import State
-from dae.training.config import ConfigError
+from dae.training.config import Config, ConfigError
+from dae.training.early_stopping import BestModel, EarlyStopping
 from dae.training.epochs import train_epochs
 from dae.training.run_directory import RunError
-from dae.training.step import compile_step
+from dae.training.step import compile_step, compile_validation
+
+VALIDATION_SHARE = 0.02
+"""How much of the time validations may take, where `Config.validate_every` does not say."""
 
 
 class Fitted(NamedTuple):
@@ -40,58 +48,180 @@ class Training:
 
     Parameters
     ----------
-    config : Config
+    config : Settings
         The settings.
     model : object
         What is trained: see `fit`.
-    train_set_x : shared variable, shape (n_train, n_visible)
-        The training data.
+    train_set : (ndarray or FileRows, ndarray or None)
+        The training data: ``x``, shape (n_train, n_visible), bytes or floatX, and their labels
+        ``y``.
+    valid_set : (ndarray or FileRows, ndarray or None) or None
+        The validation data.
     run : Run or None
         The directory that it is kept in.
 
     Attributes
     ----------
-    config, model, train_set_x, run
+    config, model, train_set, valid_set, run
         As above.
     n_train_batches : int
         Number of minibatches in an epoch.
     train_da : callable or None
-        The compiled step; None until it is compiled.
+        The compiled step, of which the argument is the index of a minibatch; None until it is
+        compiled.
+    best_model : BestModel or None
+        What keeps the best parameters; None without early stopping.
     history : list of Epoch
         The epochs that are done.
     costs : list of float
         The costs of the minibatches that are done of the epoch after.
     is_stopped : bool
-        Whether `stop` was called.
+        Whether `stop` or `finish` was called.
+    is_finished : bool
+        Whether nothing is left to do: all epochs are done, or `finish` was called.
     """
 
-    def __init__(self, config, model, train_set_x, run):
+    def __init__(self, config, model, train_set, valid_set, run):
         self.config = config
         self.model = model
-        self.train_set_x = train_set_x
+        self.train_set = train_set
+        self.valid_set = valid_set
         self.run = run
-        self.n_train_batches = len(train_set_x.get_value(borrow=True)) // config.batch_size
+        self._minibatches = Minibatches(*train_set, config.batch_size)
+        self.n_train_batches = len(self._minibatches)
         self.train_da = None
+        self.best_model = None
         self.history = [] if run is None else run.history
         self.costs = [] if run is None else run.costs
         self.is_stopped = False
+        self._is_finished = False
         self._state = None
+        self._validation = None
+        self._validation_loss = None
+
+    @property
+    def is_finished(self):
+        """Whether nothing is left to do."""
+        return self._is_finished or len(self.history) == self.config.training_epochs
+
+    @property
+    def n_iterations(self):
+        """The number of minibatches that are done, over all epochs."""
+        return len(self.history) * self.n_train_batches + len(self.costs)
 
     def stop(self):
         """Stop the training after the present minibatch.
 
         If that completes an epoch, the epoch is still recorded and shown to the callbacks. Then
-        `fit` saves a checkpoint, if there is a directory, and returns.
+        `fit` saves a checkpoint, if there is a directory, and returns. Called in `on_begin`, it
+        has `fit` return at once.
         """
         self.is_stopped = True
+
+    def finish(self):
+        """Stop the training as `stop` does, but for good: `fit` also saves the model."""
+        self.is_stopped = self._is_finished = True
 
     def save_checkpoint(self):
         """Save a checkpoint now, if there is a directory."""
         if self.run is not None:
             self.run.save_checkpoint(self._state.get())
 
+    def validation_loss(self):
+        """Return the loss of the model, as it is now, on the validation data.
 
-def fit(config, data, *, model=None, run=None, callbacks=()):
+        Returns
+        -------
+        float
+            The mean over the rows; it is computed when it is first asked for after a minibatch.
+
+        Raises
+        ------
+        ValueError
+            If there are no validation data.
+        """
+        if self.valid_set is None:
+            raise ValueError("there are no validation data; give fit some: validation=(x, y)")
+        if self._validation is None:
+            self._validation = compile_validation(self.model, self.valid_set)
+        if self._validation_loss is None:
+            self._validation_loss = self._validation()
+        return self._validation_loss
+
+    def _compile(self, callbacks):
+        """Compile the step, and bring the model where the run had got to."""
+        model, config, run = self.model, self.config, self.run
+        names = inspect.signature(model.get_cost_updates).parameters
+        settings = {name: value for name, value in asdict(config).items() if name in names}
+        step, updated = compile_step(model, self._minibatches.window, config.batch_size, settings)
+        self.train_da = lambda index: step(self._minibatches.find(index))
+        self._state = State(model, updated, callbacks)
+        if run is not None and run.state:
+            try:
+                self._state.set(run.state)
+            except ValueError as error:
+                raise RunError(f"cannot go on with {run.newest}: {error}") from error
+        else:  # the weights of a model that was given do not follow from the seed
+            self.save_checkpoint()
+
+    def _train(self, callbacks):
+        """Train the epochs that are left, or until the training is stopped."""
+
+        def on_minibatch():
+            self._validation_loss = None  # that of the weights before
+            for callback in callbacks:
+                callback.on_minibatch(self)
+            return self.is_stopped
+
+        epochs = train_epochs(
+            self.train_da,
+            self.n_train_batches,
+            self.config.training_epochs,
+            first_epoch=len(self.history),
+            costs=self.costs,
+            on_minibatch=on_minibatch,
+        )
+        while not self.is_stopped:
+            self._shuffle()
+            epoch = next(epochs, None)
+            if epoch is None:
+                break
+            if self._is_validation_due(epoch):
+                epoch = epoch._replace(validation_loss=self.validation_loss())
+            if self.run is None:
+                self.history.append(epoch)
+            else:
+                self.run.save_epoch(epoch)
+            for callback in callbacks:
+                callback.on_epoch(self, epoch)
+        self.save_checkpoint()
+
+    def _is_validation_due(self, epoch):
+        """Return whether to validate after an epoch: if it is done already, it costs nothing."""
+        if self.valid_set is None:
+            return False
+        is_last = self._is_finished or epoch.epoch + 1 == self.config.training_epochs
+        is_done = self._validation_loss is not None
+        return is_done or is_last or (epoch.epoch + 1) % self._validate_every == 0
+
+    @property
+    def _validate_every(self):
+        """The number of epochs between validations."""
+        if self.config.validate_every is not None:
+            return self.config.validate_every
+        # A validation is about half of the work of a step, for each row: no gradients, no updates.
+        share = len(self.valid_set[0]) / (2 * len(self.train_set[0]))
+        return max(1, round(share / VALIDATION_SHARE))
+
+    def _shuffle(self):
+        """Set the order of the epoch that is about to begin or to go on."""
+        if self.config.shuffle:
+            # The epoch decides, so that no state has to be kept to go on later.
+            rng = RandomState([self.config.seed, len(self.history)])
+            self._minibatches.set_order(rng.permutation(len(self.train_set[0])))
+
+
+def fit(config, data, *, validation=None, model=None, run=None, callbacks=(), progress=None):
     """Train a model.
 
     Nothing is printed, and without `run` nothing is written. With it a training that ends before
@@ -100,28 +230,40 @@ def fit(config, data, *, model=None, run=None, callbacks=()):
 
     Parameters
     ----------
-    config : Config
-        The settings.
-    data : array_like or shared variable, shape (n_train, n_visible)
-        The training data: bytes, which are divided by 256, or floats. A shared variable, such as
-        `load_data` returns, is taken as it is.
+    config : Settings
+        The settings: a `Config`, or those of another kind of training.
+    data : array_like, shared variable or FileRows, or pair of it and labels, or str or path-like
+        The training data, shape (n_train, n_visible): bytes, which are divided by 256, or floats; a
+        model with labels needs the pair ``(x, y)``, with ``y`` of shape (n_train,), int32. Of a
+        shared variable, such as `load_data` returns, the value is taken that it has now. `FileRows`
+        are what `read_data` returns when it is `lazy`: data that are larger than the memory. A
+        name or a path is that of a data set, read so.
+    validation : like `data`, optional
+        Validation data. With them epochs get the loss of the model on them, as often as
+        ``config.validate_every`` says: see `get_validation_loss` below.
     model : object, optional
         What to train: any object that has
 
         - `params`, a list of shared variables;
-        - `x`, the symbolic minibatch, of dtype `floatX`;
+        - `x`, the symbolic minibatch, of dtype `floatX`, and `y`, a vector of int32, if it learns
+          from labels;
         - `get_cost_updates`, which returns the cost, a scalar, and the updates of a step. It is
-          passed those settings of `config` that it has parameters of the same names for.
+          passed those settings of `config` that it has parameters of the same names for;
+        - `get_validation_loss`, if there are validation data: it returns a scalar, the mean loss of
+          the minibatch.
 
         Its noise, if any, comes from `theano_rng`, a `RandomStreams`. What is saved and resumed
         is `params`, whatever else the updates change, and the state of `theano_rng`. By default
-        it is the worksheet's autoencoder: see `build_model`.
+        it is the worksheet's autoencoder: see `build_model`; settings of another kind need a model.
     run : Run, optional
         The directory to keep the training in: a new one, or one that was reopened. When all of
-        the `training_epochs` are done it gets ``model.npz``; a training that a callback stopped
-        for good gets it from ``run.save_model(model)``.
+        the `training_epochs` are done, or a callback finishes the training, it gets ``model.npz``,
+        and with a `patience` the best of the models as ``best_model.npz``.
     callbacks : sequence of Callback, default=()
         Called in this order.
+    progress : callable, optional
+        Called as ``progress(name, done, size)`` while the data are read through for a `run`, before
+        anything else: with what is being read, and two numbers of bytes.
 
     Returns
     -------
@@ -131,15 +273,20 @@ def fit(config, data, *, model=None, run=None, callbacks=()):
     Raises
     ------
     ConfigError
-        If `batch_size` is larger than the data.
+        If `batch_size` is larger than the data, or there is a `patience` without validation data.
     ValueError
-        If the data are no matrix, or not of the dtype that the model expects.
+        If the data are no matrix, or not of the dtype that the model expects, or their labels are
+        missing.
     RunError
         If the directory cannot be used, or holds a training of other settings, data or models.
     TypeError
         If there is a directory, and the updates change what is no array.
     FloatingPointError
         If a cost or, when a checkpoint is due, a parameter is infinite or NaN.
+    DataError
+        If a data set cannot be read, or floats in a file are not in [0, 1].
+    OSError
+        If a file is cut off or changed while it is trained on, or a directory cannot be written to.
 
     Notes
     -----
@@ -162,87 +309,129 @@ def fit(config, data, *, model=None, run=None, callbacks=()):
     (784, 20)
     """
     with pytensor.config.change_flags(floatX=config.floatX):
-        if isinstance(data, SharedVariable):
-            train_set_x = data
-        else:
-            train_set_x = pytensor.shared(to_floatX(np.asarray(data), config.floatX), borrow=True)
-        train_x = train_set_x.get_value(borrow=True)
-        if train_x.ndim != 2:
-            raise ValueError(f"data has the shape {train_x.shape}; expected (n_train, n_visible)")
-        if config.batch_size > len(train_x):
+        train_set = _pair(data, "data", config.floatX)
+        n_train, n_visible = train_set[0].shape
+        if config.batch_size > n_train:
             raise ConfigError(
-                "batch_size", config.batch_size, f"at most {len(train_x)}, the rows of the data"
+                "batch_size", config.batch_size, f"at most {n_train}, the rows of the data"
             )
+        if config.patience is not None and validation is None:
+            raise ConfigError(
+                "patience", config.patience, "None, since no validation data are given"
+            )
+        if model is None:
+            if not isinstance(config, Config):
+                raise ValueError(f"model is None; expected what {type(config).__name__} is about")
+            model = build_model(config, n_visible)
+        train_set = _checked_pair(train_set, "data", model, config)
+        valid_set = None
+        if validation is not None:
+            valid_set = _pair(validation, "validation", config.floatX)
+            valid_set = _checked_pair(valid_set, "validation", model, config)
+        if config.standardize:
+            model.mean, model.scale = _mean_and_scale(train_set[0], model.x.dtype)
         if run is not None:
-            digest = hashlib.sha256(np.ascontiguousarray(train_x)).hexdigest()
+            digest = _read_through(train_set, valid_set, model.x.dtype, progress)
             config = replace(config, data_sha256=digest)
             run.check_config(config)
-        if model is None:
-            model = build_model(config, train_x.shape[1])
-        if model.x.dtype != train_x.dtype:
-            raise ValueError(
-                f"data is {train_x.dtype}, floatX {config.floatX}, and the model's x "
-                f"{model.x.dtype}; expected the same"
-            )
-        training = Training(config, model, train_set_x, run)
+        training = Training(config, model, train_set, valid_set, run)
+        rule = config.early_stopping(training.n_train_batches)
+        if rule is not None:
+            training.best_model = BestModel(EarlyStopping(training.n_train_batches, **rule))
+            callbacks = [training.best_model, *callbacks]
         if run is not None:
+            if valid_set is not None:
+                run.columns["validation_loss"] = attrgetter("validation_loss")
             run.begin(config)
             callbacks = [run, *callbacks]
         for callback in callbacks:
             callback.on_begin(training)
-        _compile(training)
+            if training.is_stopped:
+                return Fitted(model, training.history)
+        training._compile(callbacks)
         for callback in callbacks:
             callback.on_compiled(training)
-        _train(training, callbacks)
-        if run is not None and len(training.history) == config.training_epochs:
+        training._train(callbacks)
+        if run is not None and training.is_finished:
             run.save_model(model)
+        for callback in callbacks:
+            callback.on_end(training)
     return Fitted(model, training.history)
 
 
-def _compile(training):
-    """Compile the step, and bring the model where the run had got to."""
-    model, config, run = training.model, training.config, training.run
-    names = inspect.signature(model.get_cost_updates).parameters
-    settings = {name: value for name, value in asdict(config).items() if name in names}
-    training.train_da, updated = compile_step(
-        model, training.train_set_x, config.batch_size, settings
-    )
-    training._state = State(model, updated)
-    if run is not None and run.state:
-        try:
-            training._state.set(run.state)
-        except ValueError as error:
-            raise RunError(f"cannot go on with {run.newest}: {error}") from error
-    else:  # the weights of a model that was given do not follow from the seed
-        training.save_checkpoint()
+def _pair(data, name, floatX):
+    """Return data as x, arrays or `FileRows` of bytes or floatX, and their labels y or None."""
+    if isinstance(data, str | os.PathLike):
+        data = read_data(data, lazy=True).train
+    x, y = data if isinstance(data, tuple) else (data, None)
+    if isinstance(x, SharedVariable):
+        x = x.get_value(borrow=True)
+    elif isinstance(x, FileRows):
+        x = x if x.dtype == np.uint8 else x.astype(floatX)
+    else:
+        x = np.asarray(x)
+        x = np.ascontiguousarray(x, np.uint8 if x.dtype == np.uint8 else floatX)
+    if isinstance(y, SharedVariable):
+        y = y.get_value(borrow=True)
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(f"{name} has the shape {x.shape}; expected (n_train, n_visible)")
+    return x, None if y is None else np.ascontiguousarray(y, np.int32)
 
 
-def _train(training, callbacks):
-    """Train the epochs that are left, or until the training is stopped."""
+def _checked_pair(pair, name, model, config):
+    """Return what of the data the model learns from; raise ValueError if it cannot."""
+    x, y = pair
+    dtype = config.floatX if x.dtype == np.uint8 else x.dtype  # what the step makes of it
+    if model.x.dtype != dtype:
+        raise ValueError(
+            f"{name} is {dtype}, floatX {config.floatX}, and the model's x {model.x.dtype}; "
+            "expected the same"
+        )
+    if not hasattr(model, "y"):
+        return x, None
+    if y is None:
+        raise ValueError(f"{name} has no labels, and the model learns from them; expected (x, y)")
+    if len(x) != len(y):
+        raise ValueError(f"{name} has {len(x)} rows and {len(y)} labels; expected as many")
+    return pair
 
-    def on_minibatch():
-        for callback in callbacks:
-            callback.on_minibatch(training)
-        return training.is_stopped
 
-    epochs = train_epochs(
-        training.train_da,
-        training.n_train_batches,
-        training.config.training_epochs,
-        first_epoch=len(training.history),
-        costs=training.costs,
-        on_minibatch=on_minibatch,
-    )
-    for epoch in epochs:
-        if training.run is None:
-            training.history.append(epoch)
-        else:
-            training.run.save_epoch(epoch)
-        for callback in callbacks:
-            callback.on_epoch(training, epoch)
-        if training.is_stopped:
-            break
-    training.save_checkpoint()
+def _mean_and_scale(x, floatX):
+    """Return mean and standard deviation of each pixel, of the latter 1 where it is 0."""
+    n, total, squares = 0, 0.0, 0.0
+    for block in _blocks(x, None, None):
+        block = to_floatX(block, "float64")
+        # Chan, Golub and LeVeque, 1979: the squares stay those of deviations from the mean.
+        mean = block.mean(axis=0)
+        squares = squares + ((block - mean) ** 2).sum(axis=0)
+        if n:
+            squares += (total / n - mean) ** 2 * (n * len(block) / (n + len(block)))
+        n, total = n + len(block), total + block.sum(axis=0)
+    scale = np.sqrt(squares / n)
+    return (total / n).astype(floatX), np.where(scale == 0, 1, scale).astype(floatX)
+
+
+def _read_through(train_set, valid_set, floatX, progress):
+    """Read all data, which checks them; return the checksum of the training data as floatX."""
+    digest = hashlib.sha256()
+    for block in _blocks(train_set[0], "training data", progress):
+        digest.update(to_floatX(block, floatX))
+    if train_set[1] is not None:
+        digest.update(train_set[1])
+    if valid_set is not None:
+        for _ in _blocks(valid_set[0], "validation data", progress):
+            pass
+    return digest.hexdigest()
+
+
+def _blocks(x, name, progress):
+    """Yield the rows of data, some at a time."""
+    n_rows = rows_in_window(x)
+    for start in range(0, len(x), n_rows):
+        yield np.asarray(x[start : start + n_rows])
+        if progress is not None:
+            done = min(start + n_rows, len(x))
+            progress(name, x.nbytes * done // len(x), x.nbytes)
 
 
 def build_model(config, n_visible):
@@ -251,7 +440,7 @@ def build_model(config, n_visible):
     Parameters
     ----------
     config : Config
-        Of its settings corruption_level, n_hidden and seed count.
+        Of its settings corruption, corruption_level, cost, n_hidden and seed count.
     n_visible : int
         Number of visible units.
 
@@ -264,7 +453,10 @@ def build_model(config, n_visible):
     if config.corruption_level == 0:
         kind = Autoencoder
     else:
-        kind = DenoisingAutoencoder
         # The worksheet draws a sample first, so it is the second stream that corrupts the data.
-        theano_rng.binomial(size=(10, 10), n=1, p=1 - config.corruption_level)
-    return kind(numpy_rng, theano_rng, n_visible=n_visible, n_hidden=config.n_hidden)
+        if config.corruption == "masking":
+            theano_rng.binomial(size=(10, 10), n=1, p=1 - config.corruption_level)
+        kind = partial(DenoisingAutoencoder, corruption=config.corruption)
+    return kind(
+        numpy_rng, theano_rng, n_visible=n_visible, n_hidden=config.n_hidden, cost=config.cost
+    )

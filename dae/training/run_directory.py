@@ -1,6 +1,7 @@
 """A run directory: what was asked for, how it went, what came out, and where to go on from."""
 
 import errno
+import inspect
 import json
 import os
 import platform
@@ -17,10 +18,10 @@ from filelock import FileLock, Timeout
 import dae
 from dae._files import atomic_write, naming
 from dae.training._checkpoints import Checkpoint, from_bytes, to_bytes
-from dae.training._state import named
 from dae.training.callbacks import Callback
-from dae.training.config import POSITIVE, Config, ConfigError
+from dae.training.config import POSITIVE, ConfigError, settings_from_record
 from dae.training.epochs import Epoch
+from dae.training.model_file import save_model
 
 CHECKPOINT_SECONDS = 60
 """How much work may be lost, where `checkpoint_every` does not say."""
@@ -62,14 +63,19 @@ class Run(Callback):
     ----------
     directory, newest, previous : pathlib.Path
         The directory, and its two checkpoints.
-    config : Config or None
+    config : Settings or None
         None until it is known.
+    fault : str or None
+        Of a run that was reopened, what is wrong with its newest checkpoint: see `reopen`.
     history : list of Epoch
         The epochs that are done.
     costs : list of float
         The costs of the minibatches that are done of the epoch after.
     state : dict
         What the training was taken up with: see `Checkpoint`.
+    columns : dict
+        Further columns of costs.csv: from their names to functions, which return the value of an
+        `Epoch`, a number or None. `fit` adds ``validation_loss``, if there are validation data.
 
     Raises
     ------
@@ -107,6 +113,8 @@ class Run(Callback):
         self.previous = self.directory / "checkpoint.previous.npz"
         self.checkpoint_every = checkpoint_every
         self.config, self.history, self.costs, self.state = None, [], [], {}
+        self.columns = {}
+        self.fault = None
         self._has_begun = False
         self._costs_stamp = None
         self._saved_at = None
@@ -138,7 +146,8 @@ class Run(Callback):
         """
         with _usage_errors("write to", self.directory):
             names = os.listdir(self.directory) if os.path.lexists(self.directory) else []
-            if set(names) - {"run.lock"}:
+            # A run that was killed before its first checkpoint is none.
+            if any(name != "run.lock" and not name.startswith("unfinished-") for name in names):
                 raise NotEmptyError(
                     f"{self.directory} is not empty; give a new or an empty directory, or reopen "
                     "the run that it holds"
@@ -168,7 +177,6 @@ class Run(Callback):
         """
         if not self.newest.exists() and not self.previous.exists():
             raise RunError(f"{self.directory} holds no run to go on with: it has no checkpoint.npz")
-        fault = None
         self._lock_directory()
         with _usage_errors("write to", self.directory):
             if not self.newest.exists():  # a new one was about to take its name
@@ -176,27 +184,27 @@ class Run(Callback):
             try:
                 checkpoint = _read_checkpoint(self.newest)
             except ValueError as error:
-                fault = f"{self.newest}: {error}"
+                self.fault = f"{self.newest}: {error}"
                 try:
                     checkpoint = _read_checkpoint(self.previous)
                 except (ValueError, RunError):
-                    raise RunError(fault) from None
+                    raise RunError(self.fault) from None
                 self.newest.replace(self.directory / "checkpoint.damaged.npz")
                 self.previous.replace(self.newest)
         config, history, self.costs, self.state = checkpoint
         self.history = [Epoch(number, *record) for number, record in enumerate(history)]
         try:
-            self.config = Config.from_record(config)
+            self.config = settings_from_record(config)
         except ValueError as error:
             raise RunError(f"{self.newest}: {error}") from error
-        return fault
+        return self.fault
 
     def check_config(self, config):
         """Refuse settings under which the rest of a reopened run would not belong to its beginning.
 
         Parameters
         ----------
-        config : Config
+        config : Settings
             The settings to go on with.
 
         Raises
@@ -206,11 +214,17 @@ class Run(Callback):
         """
         if self.config is None:
             return
+        if type(config) is not type(self.config):
+            raise RunError(
+                f"cannot go on with {self.directory}: the settings are a {type(config).__name__}, "
+                f"were a {type(self.config).__name__}"
+            )
         differences = [
             f"{name} is {value}, was {getattr(self.config, name)}"
             for name, value in asdict(config).items()
-            if getattr(self.config, name) not in (value, None)
+            if getattr(self.config, name) != value
             and name not in ("data", "training_epochs")
+            and not (name in ("image_shape", "data_sha256") and getattr(self.config, name) is None)
         ]
         n_begun = len(self.history) + bool(self.costs)
         if config.training_epochs < n_begun:
@@ -223,7 +237,7 @@ class Run(Callback):
 
         Parameters
         ----------
-        config : Config
+        config : Settings
             The settings.
 
         Raises
@@ -248,10 +262,10 @@ class Run(Callback):
             "numpy": version("numpy"),
             "python": platform.python_version(),
         }
+        self.save_checkpoint(self.state)  # first: without one there is nothing to reopen
         with self.written("config.json") as path:
             record = asdict(config) | {"versions": versions}
             path.write_text(json.dumps(record, indent=2) + "\n", encoding="ascii")
-        self.save_checkpoint(self.state)
         self._write_costs()
 
     def _lock_directory(self):
@@ -264,10 +278,17 @@ class Run(Callback):
 
     def _write_costs(self):
         """Write costs.csv anew, from the history."""
-        rows = [_csv_row(epoch) for epoch in self.history]
+        header = ",".join(["epoch,cost,seconds", *self.columns])
+        rows = [self._csv_row(epoch) for epoch in self.history]
         with self.written("costs.csv") as path:
-            path.write_bytes("".join(["epoch,cost,seconds\n", *rows]).encode("ascii"))
+            path.write_bytes("".join([f"{header}\n", *rows]).encode("ascii"))
             self._costs_stamp = _stamp(path)
+
+    def _csv_row(self, epoch):
+        """Return a row of costs.csv; costs have all their digits."""
+        values = [value(epoch) for value in self.columns.values()]
+        texts = ["" if value is None else repr(value) for value in values]
+        return ",".join([f"{epoch.epoch},{epoch.cost!r},{epoch.seconds:.6f}", *texts]) + "\n"
 
     def save_epoch(self, epoch):
         """Add an epoch to the history and to costs.csv.
@@ -284,7 +305,7 @@ class Run(Callback):
             if _stamp(file.fileno()) != self._costs_stamp:  # somebody has removed or changed it
                 self._write_costs()
                 return
-            file.write(_csv_row(epoch).encode("ascii"))
+            file.write(self._csv_row(epoch).encode("ascii"))
             file.flush()
             self._costs_stamp = _stamp(file.fileno())
 
@@ -306,7 +327,7 @@ class Run(Callback):
                 f"the weights are not finite at epoch {len(self.history)}, minibatch "
                 f"{len(self.costs)}; try a smaller learning rate"
             )
-        history = [(epoch.cost, epoch.seconds) for epoch in self.history]
+        history = [epoch[1:] for epoch in self.history]
         content = to_bytes(Checkpoint(asdict(self.config), history, self.costs, state))
         with atomic_write(self.newest, self.previous, exclusive=True) as path:
             path.write_bytes(content)
@@ -314,17 +335,22 @@ class Run(Callback):
             self._write_costs()
         self._saved_at = time.monotonic()
 
-    def save_model(self, model):
-        """Write model.npz: the parameters, under the names that they have in a checkpoint.
+    def save_model(self, model, name="model.npz"):
+        """Write a model, for `load_model`, with how images were read, and its corruption level.
 
         Parameters
         ----------
         model : object
-            It has `params`, such as W, b and b_prime.
+            It has `params`, such as W, b and b_prime, `x` and `get_cost_updates`.
+        name : str, default="model.npz"
+            The file.
         """
-        arrays = {name: param.get_value(borrow=True) for name, param in named(model.params).items()}
-        with self.written("model.npz") as path:
-            np.savez(path, **arrays)
+        names = ("image_shape", "crop", "autocontrast", "background")
+        about = {name: getattr(self.config, name) for name in names}
+        if "corruption_level" in inspect.signature(model.get_cost_updates).parameters:
+            about["corruption_level"] = float(self.config.corruption_level)
+        with self.written(name) as path, path.open("wb") as file:
+            save_model(file, model, about)
 
     def on_minibatch(self, training):
         """Save a checkpoint if the last one is a minute old.
@@ -364,11 +390,6 @@ class Run(Callback):
             It yields the path to write to.
         """
         return atomic_write(self.directory / name, exclusive=True)
-
-
-def _csv_row(epoch):
-    """Return a row of costs.csv; the cost has all its digits."""
-    return f"{epoch.epoch},{epoch.cost!r},{epoch.seconds:.6f}\n"
 
 
 def _read_checkpoint(path):

@@ -1,5 +1,7 @@
 """Compile one step of a training."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
@@ -7,6 +9,9 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import explicit_graph_inputs
 
 import dae.compiler  # noqa: F401 (the step of any model is to be fast)
+
+VALIDATION_ROWS = 500
+"""How many rows are judged at once: enough to be fast, few enough for the cache."""
 
 
 def compile_train_da(model, train_set_x, *, batch_size, **settings):
@@ -18,7 +23,7 @@ def compile_train_da(model, train_set_x, *, batch_size, **settings):
         It has `x`, the symbolic minibatch, and `get_cost_updates`, which returns the cost and the
         updates of a step; such as `Autoencoder`.
     train_set_x : shared variable, shape (n_train, ...)
-        The training data, such as a matrix (n_train, n_visible).
+        The training data, such as a matrix (n_train, n_visible). Bytes are divided by 256.
     batch_size : int
         Number of rows in a minibatch.
     **settings
@@ -44,19 +49,19 @@ def compile_train_da(model, train_set_x, *, batch_size, **settings):
     >>> bool(train_da(0) > train_da(0))
     True
     """
-    train_da, _ = compile_step(model, train_set_x, batch_size, settings)
+    train_da, _ = compile_step(model, [train_set_x], batch_size, settings)
     return train_da
 
 
-def compile_step(model, train_set_x, batch_size, settings):
+def compile_step(model, train_set, batch_size, settings):
     """Compile as `compile_train_da` does, and return what a step updates as well.
 
     Parameters
     ----------
     model : object
         As for `compile_train_da`.
-    train_set_x : shared variable, shape (n_train, ...)
-        The training data.
+    train_set : list of shared variables
+        The training data: their x and, where the model learns from labels, their y.
     batch_size : int
         Number of rows in a minibatch.
     settings : dict
@@ -77,11 +82,12 @@ def compile_step(model, train_set_x, batch_size, settings):
     arguments = list(dict.fromkeys(arguments))  # one that two settings depend on is one argument
     cost, updates = model.get_cost_updates(**settings)
     updates = dict(updates)  # Theano's own models return a list of pairs
+    rows = slice(index * batch_size, (index + 1) * batch_size)
     train_da = pytensor.function(
         [index, *arguments],
         cost,
         updates=updates,
-        givens={model.x: train_set_x[index * batch_size : (index + 1) * batch_size]},
+        givens=_givens(model, [variable[rows] for variable in train_set]),
         name="train_da",
     )
     # Numba compiles on the first call. So make one, and take back what it did.
@@ -90,3 +96,50 @@ def compile_step(model, train_set_x, batch_size, settings):
     for shared, value in before.items():
         shared.set_value(value, borrow=True)
     return train_da, list(updates)
+
+
+def compile_validation(model, valid_set):
+    """Compile the loss of a model on validation data.
+
+    Parameters
+    ----------
+    model : object
+        It has `x`, for data with labels `y`, and `get_validation_loss`, which returns the mean loss
+        of a minibatch.
+    valid_set : (ndarray or FileRows, ndarray or None)
+        The data ``x`` and their labels ``y``.
+
+    Returns
+    -------
+    callable
+        Without arguments; it returns the mean loss over all rows.
+    """
+    parts = [part for part in valid_set if part is not None]
+    minibatch = [pt.tensor(dtype=part.dtype, shape=(None,) * part.ndim) for part in parts]
+    loss = pytensor.function(
+        minibatch,
+        model.get_validation_loss(),
+        givens=_givens(model, minibatch),
+        name="validation_loss",
+    )
+    bounds = [*range(0, len(parts[0]), VALIDATION_ROWS), len(parts[0])]
+
+    def validation_loss():
+        losses = [
+            float(loss(*(np.asarray(part[start:stop]) for part in parts)))
+            for start, stop in pairwise(bounds)
+        ]
+        return float(np.average(losses, weights=np.diff(bounds)))
+
+    return validation_loss
+
+
+def _givens(model, minibatch):
+    """Return the substitutions that show a model rows of data: x, and y if there are labels."""
+    x, *labels = minibatch
+    if x.dtype == "uint8":
+        x = pt.cast(x, model.x.dtype) * (1 / 256)
+    if getattr(model, "mean", None) is not None:
+        x = (x - model.mean.astype(x.dtype)) / model.scale.astype(x.dtype)
+    variables = [model.x, model.y] if labels else [model.x]
+    return dict(zip(variables, [x, *labels], strict=True))

@@ -211,6 +211,20 @@ def test_parameters(tied, biased, dtype):
     check_network(x, cost, descent(params, pt.grad(cost, params)), expected)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("corruption", ["masking", "salt-and-pepper", "gaussian"])
+@pytest.mark.parametrize("cost", ["cross-entropy", "squared-error"])
+def test_all_kinds_of_autoencoders(cost, corruption, tied, dtype):
+    with pytensor.config.change_flags(floatX=dtype):
+        kind = {"cost": cost, "corruption": corruption, "tied_weights": tied}
+        da = DenoisingAutoencoder(RandomState(1), n_visible=6, n_hidden=4, **kind)
+        step_cost, updates = da.get_cost_updates(0.3, 0.1)
+    is_cross_entropy = cost == "cross-entropy"
+    expected = {name: n for name, n in EXPECTED.items() if name != "CrossEntropy"}
+    check_network(da.x, step_cost, updates, EXPECTED if is_cross_entropy else expected)
+
+
 def test_a_network_of_many_layers():
     x, a, params = network()
     W = pytensor.shared(np.eye(6), name="W2")

@@ -20,6 +20,9 @@ from hypothesis import strategies as st
 
 from dae.datasets import DataError, read_data, to_floatX
 
+# The pixels of the arrays here, unlike those of images, need not vary.
+pytestmark = pytest.mark.filterwarnings("ignore:.*hardly vary")
+
 # How many damaged files are tried of each format. In full: DAE_FUZZ_EXAMPLES=20000 pytest ...
 FUZZ_EXAMPLES = int(os.environ.get("DAE_FUZZ_EXAMPLES", "200"))
 
@@ -234,7 +237,7 @@ def test_the_npy_header_may_be_spelt_as_the_format_allows(header, version, folde
         npy_with(GOOD_HEADER.replace("(5, 12)", "(5, 11)")),
         npy_with(GOOD_HEADER.replace("(5, 12)", "(60,)")),
         npy_with(GOOD_HEADER.replace("(5, 12)", "()")),
-        npy_with(GOOD_HEADER.replace("(5, 12)", "(5, 2, 2, 3)")),
+        npy_with(GOOD_HEADER.replace("(5, 12)", "(5, 2, 3, 2)")),
         npy_with(GOOD_HEADER.replace("(5, 12)", "(1000000000000, 12)")),
         npy_with(GOOD_HEADER.replace("(5, 12)", "(0, 9223372036854775807, 9223372036854775807)")),
         npy_with(GOOD_HEADER.replace("5", "5" * 900)),

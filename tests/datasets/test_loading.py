@@ -5,14 +5,21 @@ import hashlib
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytensor
 import pytest
 
+import dae
 from dae.commands import make_mini_mnist
 from dae.datasets import MINI_MNIST, DataError, _downloads, load_data, read_data, to_floatX
+
+# The pixels of the arrays here, unlike those of images, need not vary.
+pytestmark = pytest.mark.filterwarnings("ignore:.*hardly vary")
 
 IDX_NAMES = [
     "train-images-idx3-ubyte",
@@ -50,6 +57,17 @@ def write_idx_folder(folder, mnist, suffix="", change=bytes, rename=str):
 # Mini MNIST
 
 
+def test_arrays_do_not_wait_for_what_reads_images():
+    program = (
+        "import sys; from dae.datasets import read_data; read_data(); print('PIL' in sys.modules)"
+    )
+    root = Path(dae.__file__).parents[1]
+    process = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert process.stdout == "False\n"
+
+
 def test_mini_mnist_is_the_file_that_its_provenance_describes():
     assert hashlib.sha256(MINI_MNIST.read_bytes()).hexdigest() == (
         "bbe8dd6a8126c69ee439e0080f50fd670e8b9fe976555fc2bc7b464149f9577a"
@@ -59,7 +77,7 @@ def test_mini_mnist_is_the_file_that_its_provenance_describes():
 
 
 def test_mini_mnist_is_a_tenth_of_each_part_of_the_tutorials_mnist():
-    train, valid, test, image_shape = read_data()
+    train, valid, test, image_shape, *_ = read_data()
     assert image_shape == (28, 28)
     for (x, y), n in ((train, 5000), (valid, 1000), (test, 1000)):
         assert x.shape == (n, 784)
@@ -76,7 +94,7 @@ def test_make_mini_mnist_takes_the_first_tenth_of_each_part(mnist, tmp_path):
     train_x, train_y, test_x, test_y = mnist
     folder = write_idx_folder(tmp_path / "mnist", mnist)
     make_mini_mnist.main([str(folder), str(tmp_path / "mini.npz")])
-    train, valid, test, image_shape = read_data(tmp_path / "mini.npz")
+    train, valid, test, image_shape, *_ = read_data(tmp_path / "mini.npz")
     assert image_shape == (4, 3)
     np.testing.assert_array_equal(train[0], train_x[:5].reshape(5, 12))
     np.testing.assert_array_equal(train[1], train_y[:5])
@@ -296,7 +314,7 @@ def test_the_last_sixth_validates_where_there_is_test_but_no_validation_data(n, 
     x = np.arange(4 * n, dtype="uint8").reshape(n, 4)
     y = np.arange(n)
     np.savez(path, x_train=x, y_train=y, x_test=x[:2])
-    train, valid, test, _ = read_data(path)
+    train, valid, test, *_ = read_data(path)
     assert len(valid[0]) == n // 6
     np.testing.assert_array_equal(np.concatenate([train[0], valid[0]]), x)
     np.testing.assert_array_equal(np.concatenate([train[1], valid[1]]), y)

@@ -1,4 +1,6 @@
+import base64
 import copy
+import itertools
 import pickle
 
 import numpy as np
@@ -7,11 +9,15 @@ import pytensor.tensor as pt
 import pytest
 from numpy.random import RandomState
 from numpy.testing import assert_allclose, assert_array_equal
-from oracle import cost_and_gradients, sigmoid
+from oracle import corrupted, cost_and_gradients, sigmoid
 
 from dae import Autoencoder, DenoisingAutoencoder, RandomStreams
+from dae.random.streams import pack
 
 MODES = ["NUMBA", "FAST_COMPILE"]
+COSTS = ["cross-entropy", "squared-error"]
+NOISES = ["masking", "salt-and-pepper", "gaussian"]
+KINDS = list(itertools.product(COSTS, NOISES, [True, False]))
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 
 
@@ -113,6 +119,95 @@ def test_one_update(mode, kind, scale, floatX):
         )
 
 
+def make_kind(cost, noise, tied):
+    return make(DenoisingAutoencoder, cost=cost, corruption=noise, tied_weights=tied)
+
+
+@pytest.mark.parametrize(("cost", "noise", "tied"), KINDS)
+def test_steps_of_all_kinds(cost, noise, tied, floatX):
+    da, x = make_kind(cost, noise, tied)
+    expected = [param.get_value().astype("longdouble") for param in da.params]
+    symbolic_cost, updates = da.get_cost_updates(corruption_level=0.4, learning_rate=0.05)
+    step = pytensor.function([da.x], symbolic_cost, updates=updates)
+    da.theano_rng.seed(3)
+    noise_rng = RandomState(int(RandomState(3).randint(2**30)))
+    assert len(expected) == 3 + (not tied)
+    for _ in range(4):
+        tilde_x = corrupted(noise, 0.4, x, noise_rng)
+        expected_cost, gradients = cost_and_gradients(tilde_x, x, *expected, cost=cost)
+        expected = [p - 0.05 * g for p, g in zip(expected, gradients, strict=True)]
+        assert_allclose(step(x), float(expected_cost), rtol=5 * TOLERANCE[floatX])
+    for param, value in zip(da.params, expected, strict=True):
+        assert param.get_value().dtype == floatX
+        tolerance = 5 * TOLERANCE[floatX]
+        assert_allclose(param.get_value(), value.astype("float64"), tolerance, tolerance)
+
+
+@pytest.mark.parametrize(("cost", "noise", "tied"), KINDS)
+def test_gradients_are_differences(cost, noise, tied):
+    da, x = make_kind(cost, noise, tied)
+    symbolic_cost, _ = da.get_cost_updates(corruption_level=0.4, learning_rate=0.1)
+    gradients = pytensor.grad(symbolic_cost, da.params)
+    # Without updates, so that the noise is the same each time.
+    compute = pytensor.function([da.x], [symbolic_cost, *gradients], mode="FAST_COMPILE")
+    _, *gradients = compute(x)
+    for param, gradient in zip(da.params, gradients, strict=True):
+        value = param.get_value()
+        for index in np.ndindex(value.shape):
+            around = []
+            for h in (-1e-5, 1e-5):
+                moved = value.copy()
+                moved[index] += h
+                param.set_value(moved)
+                around.append(compute(x)[0])
+            difference = (around[1] - around[0]) / 2e-5
+            assert_allclose(gradient[index], difference, rtol=1e-6, atol=1e-7)
+        param.set_value(value)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_squared_error_has_a_linear_decoder(mode, floatX):
+    da, x = make(cost="squared-error")
+    W, b, b_prime = (param.get_value() for param in da.params)
+    x = 10 * x - 5
+    z = sigmoid(x @ W + b) @ W.T + b_prime
+    actual = da.feedforward().eval({da.x: x}, mode=mode)
+    assert actual.dtype == floatX
+    assert_allclose(actual, z, rtol=TOLERANCE[floatX], atol=TOLERANCE[floatX])
+    assert z.min() < 0 < 1 < z.max()
+
+
+@pytest.mark.parametrize("noise", [None, *NOISES])
+@pytest.mark.parametrize("cost", COSTS)
+def test_the_validation_loss_is_the_cost_without_noise(cost, noise, floatX):
+    da, x = make(cost=cost) if noise is None else make_kind(cost, noise, tied=False)
+    loss = da.get_validation_loss()
+    assert loss.ndim == 0
+    assert not da.theano_rng.updates(loss)
+    expected, _ = cost_and_gradients(x, x, *(p.get_value() for p in da.params), cost=cost)
+    actual = loss.eval({da.x: x})
+    assert actual.dtype == floatX
+    assert_allclose(actual, float(expected), rtol=TOLERANCE[floatX])
+
+
+def test_weights_that_are_not_tied_are_drawn_last(floatX):
+    da = Autoencoder(
+        RandomState(123), RandomStreams(1), n_visible=6, n_hidden=4, tied_weights=False
+    )
+    rng, bound = RandomState(123), 4 * np.sqrt(6 / 10)
+    for param, shape in [(da.W, (6, 4)), (da.W_prime, (4, 6))]:
+        assert_array_equal(param.get_value(), rng.uniform(-bound, bound, shape).astype(floatX))
+    assert da.params == [da.W, da.b, da.b_prime, da.W_prime]
+    assert [param.name for param in da.params] == ["W", "b", "b_prime", "W_prime"]
+
+
+def test_unknown_kinds_are_refused():
+    with pytest.raises(ValueError, match="cost is 'mse'; expected one of 'cross-entropy', 'squ"):
+        Autoencoder(RandomState(1), cost="mse")
+    with pytest.raises(ValueError, match="corruption is 'salt'; expected one of 'masking', 'salt-"):
+        DenoisingAutoencoder(RandomState(1), corruption="salt")
+
+
 def test_learning_rate_and_corruption_level_may_be_symbolic(floatX):
     da, x = make(DenoisingAutoencoder)
     rate, level = pt.dscalar("rate"), pt.dscalar("level")
@@ -133,8 +228,9 @@ def test_noise_is_new_for_every_minibatch():
 
 
 @pytest.mark.parametrize("level", [-0.1, 1.1, float("nan")])
-def test_impossible_corruption_level_is_refused(level):
-    da, _ = make(DenoisingAutoencoder)
+@pytest.mark.parametrize("noise", ["masking", "salt-and-pepper"])
+def test_impossible_corruption_level_is_refused(noise, level):
+    da, _ = make(DenoisingAutoencoder, corruption=noise)
     with pytest.raises(ValueError, match=r"corruption_level is .*; expected a number in \[0, 1\]"):
         da.get_cost_updates(corruption_level=level, learning_rate=0.1)
 
@@ -201,6 +297,57 @@ def test_a_deep_copy_has_the_same_noise_next():
     assert_array_equal(da.W.get_value(), other.W.get_value())
     pytensor.function([da.x], first, updates=first_updates)(x)
     assert np.any(da.W.get_value() != other.W.get_value())
+
+
+@pytest.mark.parametrize(
+    "duplicate",
+    [lambda da: pickle.loads(pickle.dumps(da)), copy.deepcopy, copy.copy],
+    ids=["pickle", "deepcopy", "copy"],
+)
+@pytest.mark.parametrize(
+    ("cost", "noise", "tied"),
+    [
+        ("squared-error", "gaussian", True),
+        ("cross-entropy", "salt-and-pepper", False),
+        ("squared-error", "masking", False),
+    ],
+)
+def test_duplicates_are_of_the_same_kind(duplicate, cost, noise, tied):
+    da, x = make_kind(cost, noise, tied)
+    other = duplicate(da)
+    assert (other.cost, other.corruption) == (cost, noise)
+    assert len(other.params) == 3 + (not tied)
+    before, results = [param.get_value() for param in da.params], []
+    for model in (da, other):
+        symbolic_cost, updates = model.get_cost_updates(0.4, 0.1)
+        step = pytensor.function([model.x], symbolic_cost, updates=updates)
+        [state] = model.theano_rng.updates(symbolic_cost)
+        state.set_value(pack(RandomState(3)))
+        for param, value in zip(model.params, before, strict=True):
+            param.set_value(value)
+        costs = [step(x) for _ in range(3)]
+        results.append([*costs, *(param.get_value() for param in model.params)])
+    for actual, expected in zip(*results, strict=True):
+        assert_array_equal(actual, expected)
+
+
+OLD_PICKLE = """
+gASVEwEAAAAAAACMFmRhZS5tb2RlbHMuYXV0b2VuY29kZXKUjBREZW5vaXNpbmdBdXRvZW5jb2RlcpSTlCmBlIwWbnVt
+cHkuX2NvcmUubXVsdGlhcnJheZSMDF9yZWNvbnN0cnVjdJSTlIwFbnVtcHmUjAduZGFycmF5lJOUSwCFlEMBYpSHlFKUKEsB
+SwJLAYaUaAeMBWR0eXBllJOUjAJmNJSJiIeUUpQoSwOMATyUTk5OSv////9K/////0sAdJRiiUMIAAAAPwAAgL6UdJRiaAZo
+CUsAhZRoC4eUUpQoSwFLAYWUaBOJQwQAAIA/lHSUYmgGaAlLAIWUaAuHlFKUKEsBSwKFlGgTiUMIAAAAQAAAQECUdJRih5Ri
+Lg=="""
+"""Of a DenoisingAutoencoder of version 0.1, which knew one cost and one kind of noise."""
+
+
+def test_an_old_pickle():
+    da = pickle.loads(base64.b64decode(OLD_PICKLE))
+    assert type(da) is DenoisingAutoencoder
+    assert (da.cost, da.corruption) == ("cross-entropy", "masking")
+    assert (da.n_visible, da.n_hidden) == (2, 1)
+    for param, expected in zip(da.params, [[[0.5], [-0.25]], [1], [2, 3]], strict=True):
+        assert_array_equal(param.get_value(), expected)
+        assert param.dtype == da.x.dtype == "float32"
 
 
 def test_models_that_share_weights_do_so_when_copied_together():

@@ -4,7 +4,7 @@ import pytensor.tensor as pt
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from dae import cross_entropy
+from dae import cross_entropy, squared_error
 
 MODES = ["NUMBA", "FAST_COMPILE", "CVM"]
 
@@ -41,3 +41,18 @@ def test_types_that_are_mixed(mode):
     expected = -np.sum(x_value * np.log(z) + (1 - x_value) * np.log(1 - z), axis=1)
     actual = pytensor.function([x, W, b], L, mode=mode)(x_value, W_value, b_value)
     assert_allclose(actual, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_squared_error(mode, dtype):
+    x, z = pt.matrix("x", dtype=dtype), pt.matrix("z", dtype=dtype)
+    L = squared_error(x, z)
+    x_value, z_value = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(dtype)
+    f = pytensor.function([x, z], [L, pytensor.grad(L.sum(), z)], mode=mode)
+    actual, gradient = f(x_value, z_value)
+    difference = x_value.astype("float64") - z_value
+    assert actual.dtype == gradient.dtype == dtype
+    tolerance = {"float32": 1e-6, "float64": 1e-14}[dtype]
+    assert_allclose(actual, np.sum(difference**2, axis=1), rtol=tolerance)
+    assert_allclose(gradient, -2 * difference, rtol=tolerance, atol=tolerance)

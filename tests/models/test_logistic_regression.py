@@ -182,3 +182,27 @@ def test_labels_that_do_not_fit_are_refused_and_change_nothing(mode, method, y, 
         f(x[:3].astype(pytensor.config.floatX), np.array(y, "int32"))
     for param, value in zip(classifier.params, before, strict=True):
         assert_array_equal(param.get_value(), value)
+
+
+# What `fit` needs
+
+
+def test_a_step_and_the_loss_are_those_of_its_own_classes(floatX):
+    classifier, x, y = make()
+    cost, updates = classifier.get_cost_updates(learning_rate=0.5)
+    expected = gradient_descent(classifier, classifier.negative_log_likelihood(classifier.y))
+    assert list(updates) == classifier.params
+    before = [param.get_value() for param in classifier.params]
+    outputs = [cost, classifier.get_validation_loss(), *updates.values(), *expected.values()]
+    cost, loss, W, b, *expected_params = pytensor.function([classifier.x, classifier.y], outputs)(
+        x, y
+    )
+    _, expected_cost, gradients, errors = reference(x, y, *before)
+    assert_close(cost, expected_cost, floatX)
+    assert loss == errors
+    for value, expected_value, param, gradient in zip(
+        (W, b), expected_params, before, gradients, strict=True
+    ):
+        assert value.dtype == floatX
+        assert_array_equal(value, expected_value)
+        assert_close(value, param - 0.5 * gradient, floatX)

@@ -1,10 +1,9 @@
-import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
 from numpy.random import RandomState
 from numpy.testing import assert_allclose, assert_array_equal
-from oracle import cost_and_gradients, sigmoid
+from oracle import NumpyStack
 
 from dae import DenoisingAutoencoder, RandomStreams, StackedDenoisingAutoencoder, compile_train_da
 
@@ -35,63 +34,8 @@ def shared(x, y):
     return pytensor.shared(x, borrow=True), pytensor.shared(y, borrow=True)
 
 
-class NumpyStack:
-    """The whole stack in NumPy, in long double."""
-
-    def __init__(self):
-        rng = RandomState(123)
-        gen = RandomState(int(rng.randint(2**30)))
-        n_ins = (N_INS, *SIZES)[: len(SIZES)]
-        self.layers = []
-        for n_in, n_out in zip(n_ins, SIZES, strict=True):
-            bound = 4 * np.sqrt(6 / (n_in + n_out))
-            W = rng.uniform(low=-bound, high=bound, size=(n_in, n_out))
-            W = W.astype(pytensor.config.floatX).astype(np.longdouble)
-            self.layers.append([W, np.zeros(n_out), np.zeros(n_in)])
-        self.streams = [RandomState(int(gen.randint(2**30))) for _ in SIZES]
-        self.top = [np.zeros((SIZES[-1], N_OUTS)), np.zeros(N_OUTS)]
-
-    @property
-    def params(self):
-        return [param for W, b, _ in self.layers for param in (W, b)] + self.top
-
-    def activations(self, x):
-        """The input, then the output of each layer."""
-        outputs = [x.astype(np.longdouble)]
-        for W, b, _ in self.layers:
-            outputs.append(sigmoid(outputs[-1] @ W + b))
-        return outputs
-
-    def pretrain(self, i, x, corruption, lr):
-        y = self.activations(x)[i]
-        mask = self.streams[i].binomial(1, 1 - corruption, y.shape)
-        cost, gradients = cost_and_gradients(mask * y, y, *self.layers[i])
-        self.layers[i] = [p - lr * g for p, g in zip(self.layers[i], gradients, strict=True)]
-        return cost
-
-    def log_probabilities(self, top):
-        W, b = self.top
-        a = top @ W + b
-        a -= a.max(axis=1, keepdims=True)
-        return a - np.log(np.exp(a).sum(axis=1, keepdims=True))
-
-    def finetune(self, x, y, lr):
-        outputs = self.activations(x)
-        log_p = self.log_probabilities(outputs[-1])
-        is_class = np.arange(N_OUTS) == y[:, None]
-        delta = (np.exp(log_p) - is_class) / len(x)
-        W, b = self.top
-        below = delta @ W.T
-        self.top = [W - lr * outputs[-1].T @ delta, b - lr * delta.sum(axis=0)]
-        for i in reversed(range(len(self.layers))):
-            W, b, b_prime = self.layers[i]
-            delta = below * outputs[i + 1] * (1 - outputs[i + 1])
-            below = delta @ W.T
-            self.layers[i] = [W - lr * outputs[i].T @ delta, b - lr * delta.sum(axis=0), b_prime]
-        return -log_p[is_class].mean()
-
-    def errors(self, x, y):
-        return np.mean(self.log_probabilities(self.activations(x)[-1]).argmax(axis=1) != y)
+def numpy_stack():
+    return NumpyStack(RandomState(123), N_INS, SIZES, N_OUTS, pytensor.config.floatX)
 
 
 def minibatches(*parts):
@@ -112,7 +56,7 @@ def assert_same_parameters(model, expected, floatX):
 
 
 def test_initial_parameters_are_the_tutorials(floatX):
-    assert_same_parameters(make(), NumpyStack(), floatX)
+    assert_same_parameters(make(), numpy_stack(), floatX)
 
 
 def test_given_random_streams_leave_the_weights_the_first_draw():
@@ -174,7 +118,7 @@ def test_the_first_layer_is_trained_as_an_autoencoder_alone(mode, floatX):
 
 
 def test_the_whole_training_is_that_of_a_model_in_numpy(floatX):
-    model, expected = make(), NumpyStack()
+    model, expected = make(), numpy_stack()
     parts = train, valid, test = arrays(45, seed=1), arrays(14, seed=2), arrays(18, seed=3)
     datasets = [shared(*part) for part in parts]
 
@@ -205,6 +149,24 @@ def test_the_whole_training_is_that_of_a_model_in_numpy(floatX):
             all_errors.append(errors)
     assert [len(errors) for errors in all_errors[:2]] == [2, 3]
     assert len({error for errors in all_errors for error in errors}) > 1
+
+
+def test_layers_trained_on_codes_have_the_bits_of_those_trained_in_the_stack(floatX):
+    x, _ = arrays(20)
+    stack, alone = make(), make()
+    steps = stack.pretraining_functions(pytensor.shared(x), BATCH_SIZE)
+    codes = x
+    for step, da in zip(steps, alone.layer_models(), strict=True):
+        settings = {"corruption_level": 0.3, "learning_rate": 0.5}
+        train_da = compile_train_da(da, pytensor.shared(codes), batch_size=BATCH_SIZE, **settings)
+        for _ in range(3):
+            for index in range(3):
+                assert step(index=index, corruption=0.3, lr=0.5) == train_da(index)
+        codes = da.encode(codes)
+    for dA, expected in zip(alone.dA_layers, stack.dA_layers, strict=True):
+        for param, expected_param in zip(dA.params, expected.params, strict=True):
+            assert_array_equal(param.get_value(), expected_param.get_value())
+    assert alone.theano_rng.state_updates == []  # the streams are the layers' own
 
 
 def test_default_corruption_and_learning_rate_are_the_tutorials():

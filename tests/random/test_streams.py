@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import RandomState
-from numpy.testing import assert_array_equal
-from oracle import SAMPLE
+from numpy.testing import assert_allclose, assert_array_equal
+from oracle import SAMPLE, normal_pairs, short_uniform
 
 from dae import RandomStreams
+from dae.random import _twister
 from dae.random.streams import pack, unpack
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -135,6 +136,90 @@ def test_draws_with_an_odd_number_of_words_used(mode):
     assert_array_equal(unpack(u.rng.get_value()).random_sample(5), expected.random_sample(5))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("mode", MODES)
+def test_uniform_draws_of_24_bits(mode, dtype):
+    theano_rng = RandomStreams(42)
+    first = theano_rng.uniform((40, 25), dtype=dtype, bits=24)
+    second = theano_rng.uniform((3,), -0.1, 7.3, dtype=dtype, bits=24)
+    third = theano_rng.uniform((3,), [0.0, 1.0, 2.0], 5.0, dtype=dtype, bits=24)
+    outputs = [first, second, third]
+    draw = pytensor.function([], outputs, updates=theano_rng.updates(), mode=mode)
+    rngs = [stream(42, i) for i in range(3)]
+    for _ in range(20):
+        u = [short_uniform(rng, n).astype(float) for rng, n in zip(rngs, (1000, 3, 3), strict=True)]
+        low = np.array([0.0, 1.0, 2.0])
+        expected = u[0].reshape(40, 25), -0.1 + (7.3 - -0.1) * u[1], low + (5 - low) * u[2]
+        for value, numbers in zip(draw(), expected, strict=True):
+            assert_array_equal(value, numbers.astype(dtype))
+
+
+def test_other_numbers_of_bits_are_refused():
+    with pytest.raises(ValueError, match="bits is 32; expected 53 or 24"):
+        RandomStreams(1).uniform((3,), bits=32)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_box_muller_is_its_formula(dtype):
+    theano_rng = RandomStreams(42)
+    first = theano_rng.normal((40, 25), dtype=dtype, method="box-muller")
+    second = theano_rng.normal((3,), -4.2, 0.3, dtype=dtype, method="box-muller")
+    draw = pytensor.function([], [first, second], updates=theano_rng.updates())
+    rngs = stream(42, 0), stream(42, 1)
+    tolerance = {"float32": 2e-6, "float64": 5e-15}[dtype]
+    for _ in range(50):
+        values = draw()
+        expected = normal_pairs(rngs[0], 1000, dtype), normal_pairs(rngs[1], 4, dtype)
+        assert [value.dtype for value in values] == [dtype, dtype]
+        assert_allclose(values[0].ravel(), expected[0].astype(float), tolerance, tolerance)
+        assert_allclose(values[1], (-4.2 + 0.3 * expected[1][:3]).astype(float), tolerance)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_box_muller_is_the_same_in_all_modes(dtype):
+    results = []
+    for mode in [*MODES, "CVM"]:
+        theano_rng = RandomStreams(42)
+        normals = [
+            theano_rng.normal(size, 0.1, std, dtype, method="box-muller")
+            for size, std in [((20, 784), 0.3), ((3,), 2), ((), 1.0), ((0, 2), 1.0)]
+        ]
+        draw = pytensor.function([], normals, updates=theano_rng.updates(), mode=mode)
+        results.append([value for _ in range(20) for value in draw()] + [theano_rng.get_state()])
+    for values in zip(*results, strict=True):
+        for value in values[1:]:
+            assert value.dtype == values[0].dtype
+            assert_array_equal(value, values[0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_box_muller_with_a_deviation_for_each_column(mode):
+    deviations = np.array([0.0, 1.0, 2.0])
+    expected = RandomStreams(1).normal((4, 3), dtype="float64", method="box-muller").eval()
+    normal = RandomStreams(1).normal((4, 3), 1, deviations, dtype="float64", method="box-muller")
+    assert_array_equal(normal.eval(mode=mode), 1 + deviations * expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_box_muller_at_the_ends(dtype):
+    pair = _twister.normal_pair(dtype)
+    largest = {"float32": 1 - 2.0**-24, "float64": 1 - 2.0**-53}[dtype]
+    u = np.array([0, 2.0**-24, 0.5, largest], dtype)
+    for v in (0, 0.25, 0.5, largest):
+        x, y = pair(u, np.full(4, v, dtype))
+        radius = np.sqrt(-2 * np.log1p(-u.astype("longdouble")))
+        angle = 2 * np.longdouble(np.pi) * (np.longdouble(v) - 0.5)
+        tolerance = {"float32": 5e-6, "float64": 1e-14}[dtype]
+        assert_allclose(x, (radius * np.cos(angle)).astype(float), tolerance, tolerance)
+        assert_allclose(y, (radius * np.sin(angle)).astype(float), tolerance, tolerance)
+        assert np.hypot(x, y).max() < {"float32": 5.8, "float64": 8.6}[dtype]
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ValueError, match="method is 'ziggurat'; expected 'polar' or 'box-muller'"):
+        RandomStreams(1).normal((3,), method="ziggurat")
+
+
 def test_shape_and_dtype_follow_the_arguments():
     theano_rng = RandomStreams(3)
     assert theano_rng.uniform((2, 3)).dtype == pytensor.config.floatX
@@ -202,14 +287,16 @@ def test_impossible_parameters_raise(mode):
         RandomStreams(1).binomial((3,), p=p).eval({p: 1.5}, mode=mode)
     std = pt.dscalar()
     for value in [-1.0, -0.0]:
-        with pytest.raises(ValueError, match="scale < 0"):
-            RandomStreams(1).normal((3,), std=std).eval({std: value}, mode=mode)
+        for method in ["polar", "box-muller"]:
+            with pytest.raises(ValueError, match="scale < 0"):
+                RandomStreams(1).normal((3,), std=std, method=method).eval({std: value}, mode=mode)
     for bounds in [(-1e308, 1e308), (0.0, np.inf), (np.nan, 1.0)]:
-        with (
-            pytest.raises(OverflowError, match="Range exceeds valid bounds"),
-            np.errstate(all="ignore"),
-        ):
-            RandomStreams(1).uniform((3,), *bounds).eval(mode=mode)
+        for bits in [53, 24]:
+            with (
+                pytest.raises(OverflowError, match="Range exceeds valid bounds"),
+                np.errstate(all="ignore"),
+            ):
+                RandomStreams(1).uniform((3,), *bounds, bits=bits).eval(mode=mode)
 
 
 def test_nothing_is_differentiated_through_a_draw():

@@ -9,7 +9,15 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from dae import tile_raster_images
-from dae.reports.tiles import draw_filters, draw_side_by_side, enlarge, save_image
+from dae.reports.tiles import (
+    draw_filters,
+    draw_in_rows,
+    draw_side_by_side,
+    enlarge,
+    save_animation,
+    save_image,
+    sort_by_contribution,
+)
 
 
 def tiles_pixel_by_pixel(X, img_shape, tile_shape, tile_spacing, scale, as_bytes):
@@ -125,3 +133,90 @@ def test_saved_pixels_come_back(tmp_path):
     assert_array_equal(np.asarray(Image.open(tmp_path / "noise.png")), pixels)
     assert_array_equal(pixels[:3, :3], 0)
     assert pixels.shape == (6, 6)
+
+
+def test_colours_are_scaled_and_tiled_together():
+    W = np.random.default_rng(0).normal(size=(2 * 3 * 3, 5))
+    picture = draw_filters(W, (2, 3, 3))
+    assert picture.shape == (5, 11, 3)
+    for i in range(5):
+        top, left = 3 * (i // 3), 4 * (i % 3)
+        filter = W[:, i].reshape(2, 3, 3)
+        expected = 255 * (filter - filter.min()) / (filter.max() - filter.min())
+        tile = picture[top : top + 2, left : left + 3]
+        assert np.abs(tile - expected).max() <= 1
+        assert (tile.min(), tile.max() >= 254) == (0, True)
+
+
+def test_images_in_rows():
+    x, z = np.random.default_rng(0).uniform(size=(2, 12, 4))
+    picture = draw_in_rows(x, z, img_shape=(2, 2))
+    assert picture.shape == (2 + 1 + 2, 10 * 3 - 1)
+    assert_array_equal(picture[3:, 27:], (255 * z[9]).astype(np.uint8).reshape(2, 2))
+    assert draw_in_rows(x[:3], z[:3], x[:3], img_shape=(2, 2)).shape == (8, 8)
+    assert draw_in_rows(x, img_shape=(1, 4)).shape == (1, 49)
+
+
+def test_side_by_side_leaves_no_row_empty():
+    x = np.ones((12, 4))
+    picture = draw_side_by_side(x, x, img_shape=(2, 2))
+    assert picture.shape == (2 + 1 + 2, 29 + 1 + 29)
+    assert draw_side_by_side(x[:3], x[:3], img_shape=(2, 2)).shape == (2, 8 + 1 + 8)
+
+
+def test_colours_side_by_side():
+    x, z = np.random.default_rng(0).uniform(size=(2, 5, 12))
+    picture = draw_side_by_side(x, z, img_shape=(2, 2, 3), tile_shape=(2, 3))
+    assert picture.shape == (5, 8 + 1 + 8, 3)
+    assert_array_equal(picture[:, 8], 255)
+    assert_array_equal(picture[:2, 9:11], (255 * z[0]).astype(np.uint8).reshape(2, 2, 3))
+
+
+def test_units_that_contribute_most_come_first():
+    rng = np.random.default_rng(0)
+    W_prime, y = rng.normal(size=(6, 20)), rng.uniform(size=(50, 6))
+    y[:, 3] = 1  # always on
+    W_prime[4] *= 10
+    # What a unit adds to each pre-activation, without the mean.
+    added = np.einsum("ij,jk->jik", y - y.mean(axis=0), W_prime)
+    expected = np.argsort(np.sqrt((added**2).sum(axis=2).mean(axis=1)))[::-1]
+    order = sort_by_contribution(W_prime, y)
+    assert_array_equal(order, expected)
+    assert (order[0], order[-1]) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "factor"),
+    [((1, 13), 39), ((5, 17), 30), ((89, 89), 5), ((256, 256, 3), 2), ((257, 9), 1), ((900, 9), 1)],
+)
+def test_small_pictures_are_enlarged_by_a_whole_factor(shape, factor):
+    pixels = np.random.default_rng(0).integers(256, size=shape).astype(np.uint8)
+    enlarged = enlarge(pixels)
+    assert enlarged.shape == (factor * shape[0], factor * shape[1], *shape[2:])
+    assert_array_equal(enlarged[factor - 1 :: factor, ::factor], pixels)
+    assert_array_equal(enlarged, enlarge(pixels, factor))
+
+
+@pytest.mark.parametrize("shape", [(9, 7), (9, 7, 3)])
+def test_an_animation_shows_every_frame(tmp_path, shape):
+    frames = [np.full(shape, value, np.uint8) for value in (0, 100, 255)]
+    frames[1][2:4] = 200
+    save_animation(tmp_path / "filters.gif", frames)
+    with Image.open(tmp_path / "filters.gif") as animation:
+        assert (animation.n_frames, animation.size) == (3, (7, 9))
+        assert animation.info["loop"] == 0
+        for i, frame in enumerate(frames):
+            animation.seek(i)
+            pixels = np.asarray(animation.convert("RGB"), int)
+            assert np.abs(pixels - frame.reshape(9, 7, -1)).max() <= 2
+            assert animation.info["duration"] == 2000  # 6 seconds for three, and 2 for the last
+
+
+def test_an_animation_of_equal_frames_lasts_as_long(tmp_path):
+    save_animation(tmp_path / "filters.gif", 5 * [np.zeros((3, 3), np.uint8)])
+    with Image.open(tmp_path / "filters.gif") as animation:
+        durations = []
+        for i in range(animation.n_frames):
+            animation.seek(i)
+            durations.append(animation.info["duration"])
+    assert sum(durations) == 4 * 1200 + 2000

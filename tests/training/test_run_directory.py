@@ -21,7 +21,7 @@ from numpy.testing import assert_array_equal
 
 from dae.training import _checkpoints
 from dae.training._checkpoints import Checkpoint, from_bytes, to_bytes
-from dae.training.config import Config
+from dae.training.config import Config, StackConfig
 from dae.training.epochs import Epoch
 from dae.training.run_directory import Run, RunError
 
@@ -31,7 +31,7 @@ STATE = {
     "b_prime": np.ones(3),
     "streams": RandomState(2).randint(2**32, size=(2, 628), dtype=np.uint32),
 }
-CHECKPOINT = Checkpoint({"seed": 1}, [[0.1, 2.0], [1 / 3, 2.5]], [7.25], STATE)
+CHECKPOINT = Checkpoint({"seed": 1}, [(0.1, 2.0, None), (1 / 3, 2.5, 0.25)], [7.25], STATE)
 
 
 def assert_same(found, expected):
@@ -60,7 +60,7 @@ configs = st.dictionaries(st.text(), st.none() | st.text() | st.integers() | flo
 
 @given(
     configs,
-    st.lists(st.tuples(floats, floats).map(list)),
+    st.lists(st.tuples(floats, floats, st.none() | floats)),
     st.lists(floats),
     states | st.just({}),
 )
@@ -74,9 +74,9 @@ def test_a_checkpoint_is_an_npz_without_pickles_that_ends_with_its_checksum(tmp_
     content = to_bytes(CHECKPOINT)
     assert content[-64:].decode() == hashlib.sha256(content[:-64]).hexdigest()
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        assert archive["format_version"] == 1
+        assert archive["format_version"] == 2
         assert json.loads(str(archive["config"])) == {"seed": 1}
-        assert archive["history"].tolist() == [[0.1, 2.0], [1 / 3, 2.5]]
+        assert_array_equal(archive["history"], [[0.1, 2.0, np.nan], [1 / 3, 2.5, 0.25]])
         assert archive["costs"].tolist() == [7.25]
         for name, array in STATE.items():
             assert_array_equal(archive[name], array)
@@ -107,10 +107,10 @@ def test_what_is_no_checkpoint_is_refused(content):
 
 
 def test_a_checkpoint_of_a_later_format_is_refused(monkeypatch):
-    monkeypatch.setattr(_checkpoints, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(_checkpoints, "FORMAT_VERSION", 3)
     content = to_bytes(CHECKPOINT)
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="a checkpoint of format 2; this dae reads 1"):
+    with pytest.raises(ValueError, match="a checkpoint of format 3; this dae reads those up to 2"):
         from_bytes(content)
 
 
@@ -376,6 +376,28 @@ def test_a_new_run_takes_an_empty_directory_and_no_other(tmp_path):
     with pytest.raises(RunError, match=r"holds no run to go on with: it has no checkpoint\.npz"):
         reopened(Run(tmp_path))
     assert os.listdir(tmp_path) == ["empty"]
+
+
+def test_a_directory_whose_run_was_killed_before_its_first_checkpoint_is_as_good_as_new(tmp_path):
+    (tmp_path / "run.lock").touch()
+    (tmp_path / f"unfinished-{16 * 'a'}-checkpoint.npz").write_bytes(b"half")
+    with Run(tmp_path) as run:
+        run.begin(Config())
+    assert sorted(os.listdir(tmp_path)) == [
+        "checkpoint.npz", "config.json", "costs.csv", "run.lock",
+    ]  # fmt: skip
+    (tmp_path / "config.json").unlink()  # as if it had been killed after that
+    assert reopened(Run(tmp_path))[1].config == Config()
+
+
+def test_settings_of_another_kind_are_refused(tmp_path):
+    with Run(tmp_path) as run:
+        run.begin(StackConfig())
+    with Run(tmp_path) as run:
+        run.reopen()
+        assert run.config == StackConfig()
+        with pytest.raises(RunError, match="the settings are a Config, were a StackConfig"):
+            run.begin(Config())
 
 
 def test_runs_without_a_name_are_named_after_the_time(tmp_path, monkeypatch):
