@@ -49,7 +49,7 @@ class Judge(Callback):
             }
 
     def on_begin(self, training):
-        """Take note of the model.
+        """Store the model, whose cost is that of the baselines.
 
         Parameters
         ----------

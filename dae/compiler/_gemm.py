@@ -27,9 +27,9 @@ from numba.core.cgutils import (
     voidptr_t,
 )
 from numba.extending import intrinsic
+from pytensor.link.numba.dispatch.basic import numba_njit
 
-from dae.compiler._kernels import njit
-from dae.compiler._threads import share, wanted_blocks
+from dae.compiler._threads import wanted_blocks, write_shared
 
 VERSION = 3
 """See `dae._machine_code.cache_key`."""
@@ -375,55 +375,56 @@ def add_product(dtype, a_transposed, b_transposed):
     width = 2 * vector
 
     @intrinsic
-    def multiply(_, c, alpha, a, b, i, rows, j, columns):
+    def multiply(_, c, alpha, a, b, rows, columns, across, blocks):
         def write(context, builder, signature, args):
             arrays = [
                 context.make_array(kind)(context, builder, value)
                 for kind, value in zip(signature.args[:4], args[:4], strict=True)
             ]
             shapes = [unpack_tuple(builder, array.shape) for array in arrays]
-            c, alpha, a, b = (
-                Matrix(builder, array.data, element, shape[-1] if shape else 0)
-                for array, shape in zip(arrays, shapes, strict=True)
-            )
-            i, rows, j, columns = args[4:]
-            terms = shapes[2][not a_transposed]
-            a, b = a.T if a_transposed else a, b.T if b_transposed else b
-            # The parts of a sum are of the same length, which depends on nothing else.
-            n_parts = ceiling(builder, terms, DEPTH)
-            depth = ceiling(builder, terms, n_parts)
-            with loop(builder, terms, depth) as k:
-                some = smaller(builder, builder.sub(terms, k), depth)
-                builder.assume(builder.icmp_signed(">", some, number(0)))
-                parts = c.part(i, j), alpha, a.part(i, k), b.part(k, j)
-                write_product(builder, vector, height, rows, columns, some, *parts)
+            [(m, n), _, a_shape, (_, b_step)] = shapes
+            starts = [array.data for array in arrays]
+            *sizes, blocks = args[4:]
+            values = [*starts, m, n, *a_shape, b_step, *sizes]
+            write_shared(builder, blocks, values, write_block)
             return context.get_dummy_value()
 
-        return types.void(c, alpha, a, b, i, rows, j, columns), write
+        return types.void(c, alpha, a, b, rows, columns, across, blocks), write
 
-    @njit
-    def add_block(index, rows, columns, across, c, alpha, a, b):
-        i, j = index // across * rows, index % across * columns
-        parts = min(rows, c.shape[0] - i), min(columns, c.shape[1] - j)
-        multiply(c, alpha, a, b, i, parts[0], j, parts[1])
+    def write_block(builder, index, *values):
+        *starts, m, n, a_rows, a_columns, b_step, rows, columns, across = values
+        steps = n, 0, a_columns, b_step
+        c, alpha, a, b = (
+            Matrix(builder, start, element, step) for start, step in zip(starts, steps, strict=True)
+        )
+        terms = a_rows if a_transposed else a_columns
+        a, b = a.T if a_transposed else a, b.T if b_transposed else b
+        i = builder.mul(builder.sdiv(index, across), rows)
+        j = builder.mul(builder.srem(index, across), columns)
+        rows = smaller(builder, builder.sub(m, i), rows)
+        columns = smaller(builder, builder.sub(n, j), columns)
+        # The parts of a sum are of the same length, which depends on nothing else.
+        depth = ceiling(builder, terms, ceiling(builder, terms, DEPTH))
+        with loop(builder, terms, depth) as k:
+            some = smaller(builder, builder.sub(terms, k), depth)
+            builder.assume(builder.icmp_signed(">", some, number(0)))
+            parts = c.part(i, j), alpha, a.part(i, k), b.part(k, j)
+            write_product(builder, vector, height, rows, columns, some, *parts)
 
-    @njit
+    @numba_njit(inline="always")
     def add_product(c, alpha, a, b):
         m, k = (a.shape[1], a.shape[0]) if a_transposed else a.shape
         k_of_b, n = (b.shape[1], b.shape[0]) if b_transposed else b.shape
         if k != k_of_b or c.shape != (m, n):
             raise ValueError("the shapes of the matrices of a product do not fit")
-        if not (m and n and k):
-            return
-        # How many blocks there are down and across.
-        wanted = wanted_blocks(m * n * k * itemsize / SPEED)
-        down = -(-m // (ROWS if k > SHALLOW else 2 * height))
-        strips = -(-n // width)
-        across = max(-(-n // COLUMNS), min(-(-wanted // down), strips // 2))
-        down = max(down, min(-(-wanted // across), m // height))
-        # How long they are.
-        rows, columns = -(-m // (down * height)) * height, -(-strips // across) * width
-        down, across = -(-m // rows), -(-n // columns)
-        share(add_block, down * across, (rows, columns, across, c, alpha, a, b))
+        if m and n and k:
+            # In how many blocks to divide the result, down and across; how long these are.
+            wanted = wanted_blocks(m * n * k * itemsize / SPEED)
+            down = -(-m // (ROWS if k > SHALLOW else 2 * height))
+            across = max(-(-n // COLUMNS), min(-(-wanted // down), n // (2 * width)))
+            down = max(down, min(-(-wanted // across), m // height))
+            rows, columns = -(-m // (down * height)) * height, -(-n // (across * width)) * width
+            across = -(-n // columns)
+            multiply(c, alpha, a, b, rows, columns, across, -(-m // rows) * across)
 
     return add_product

@@ -29,7 +29,7 @@ SIGMOID, CROSS_ENTROPY, COLUMN_SUM = 0.12, 0.3, 0.02
 """Nanoseconds for each byte of a matrix, in one thread, about."""
 
 
-@njit
+@numba_njit(inline="always")
 def block_size(n, nanoseconds):
     """Return how many of n equal parts belong to a block of some work, at least 1."""
     return max(1, -(-n // wanted_blocks(nanoseconds)))
@@ -117,7 +117,7 @@ def sigmoid(dtype):
             e = exp(-abs(a[i]))
             y[i] = (e if a[i] < 0 else one) / (one + e)
 
-    @njit
+    @numba_njit(inline="always")
     def sigmoid(a, y):
         size = block_size(a.size, a.size * a.itemsize * SIGMOID)
         share(block, -(-a.size // size), (size, a, y))
@@ -156,7 +156,7 @@ def cross_entropy(dtype):
                 residual[i, k] = x_lack - z_lack if a[i, k] > 0 else z_lack - x_lack
             L[i] = total(terms)
 
-    @njit
+    @numba_njit(inline="always")
     def cross_entropy(x, a, L, residual):
         size = block_size(a.shape[0], a.size * a.itemsize * CROSS_ENTROPY)
         share(block, -(-a.shape[0] // size), (size, x, a, L, residual))
@@ -184,7 +184,7 @@ def column_sum(dtype):
         for k in range(n):
             sums[start + k] = totals[k]
 
-    @njit
+    @numba_njit(inline="always")
     def column_sum(a, sums):
         size = block_size(a.shape[1], a.size * a.itemsize * COLUMN_SUM)
         share(block, -(-a.shape[1] // size), (size, a, sums))

@@ -564,7 +564,7 @@ def available_threads(_):
     return types.intp(), write
 
 
-@numba_njit
+@numba_njit(inline="always")
 def wanted_blocks(nanoseconds):
     """Return in how many blocks to divide work that takes some time in one thread."""
     threads = available_threads() if nanoseconds >= SHARED else 1
@@ -581,39 +581,53 @@ def share(typing, function, blocks, arguments):
     compiled = function.dispatcher.get_compile_result(signature)
 
     def write(context, builder, _, args):
-        # Threads start in a function of C, which finds the arguments in memory.
-        values = unpack_tuple(builder, args[2])
-        record = ir.LiteralStructType([value.type for value in values])
-        place = alloca_once(builder, record)
-        for value, field in zip(values, fields(builder, place, record), strict=True):
-            builder.store(value, field)
-        block = write_block(context, builder.module, record)
-        kind = ir.FunctionType(ir.VoidType(), [voidptr_t, voidptr_t, intp_t])
-        dae_share = get_or_insert_function(builder.module, kind, "dae_share")
-        pointers = [builder.bitcast(pointer, voidptr_t) for pointer in (block, place)]
-        builder.call(dae_share, [*pointers, args[1]])
+        def write_block(builder, index, *values):
+            context.add_linking_libs([compiled.library])
+            context.call_internal_no_propagate(
+                builder, compiled.fndesc, signature, [index, *values]
+            )
+
+        write_shared(builder, args[1], unpack_tuple(builder, args[2]), write_block)
         return context.get_dummy_value()
 
-    def write_block(context, module, record):
-        kind = ir.FunctionType(ir.VoidType(), [voidptr_t, intp_t])
-        block = ir.Function(module, kind, module.get_unique_name("dae_block"))
-        block.linkage = "internal"
-        builder = ir.IRBuilder(block.append_basic_block())
-        place = builder.bitcast(block.args[0], record.as_pointer())
-        values = [
-            builder.load(field, typ=element)
-            for field, element in zip(fields(builder, place, record), record.elements, strict=True)
-        ]
-        context.add_linking_libs([compiled.library])
-        context.call_internal_no_propagate(
-            builder, compiled.fndesc, signature, [block.args[1], *values]
-        )
-        builder.ret_void()
-        return block
-
-    def fields(builder, place, record):
-        for i, element in enumerate(record.elements):
-            field = builder.gep(place, [int32_t(0), int32_t(i)], source_etype=record)
-            yield builder.bitcast(field, element.as_pointer())
-
     return types.void(function, blocks, arguments), write
+
+
+def write_shared(builder, blocks, values, write_block):
+    """Write code that does a piece of work in threads.
+
+    Parameters
+    ----------
+    builder : llvmlite.ir.IRBuilder
+    blocks : llvmlite.ir.Value
+        The number of blocks.
+    values : sequence of llvmlite.ir.Value
+        What they depend on.
+    write_block : callable
+        Takes a builder, the number of a block and the values; writes the code of the block.
+    """
+    # The threads call a function of C, which finds the values in memory.
+    record = ir.LiteralStructType([value.type for value in values])
+    place = alloca_once(builder, record)
+    for value, field in zip(values, fields(builder, place, record), strict=True):
+        builder.store(value, field)
+
+    kind = ir.FunctionType(ir.VoidType(), [voidptr_t, intp_t])
+    block = ir.Function(builder.module, kind, builder.module.get_unique_name("dae_block"))
+    block.linkage = "internal"
+    inside = ir.IRBuilder(block.append_basic_block())
+    place_inside = inside.bitcast(block.args[0], record.as_pointer())
+    pairs = zip(fields(inside, place_inside, record), record.elements, strict=True)
+    write_block(inside, block.args[1], *(inside.load(field, typ=kind) for field, kind in pairs))
+    inside.ret_void()
+
+    kind = ir.FunctionType(ir.VoidType(), [voidptr_t, voidptr_t, intp_t])
+    dae_share = get_or_insert_function(builder.module, kind, "dae_share")
+    builder.call(dae_share, [*(builder.bitcast(p, voidptr_t) for p in (block, place)), blocks])
+
+
+def fields(builder, place, record):
+    """Yield pointers to the elements of a record in memory."""
+    for i, element in enumerate(record.elements):
+        field = builder.gep(place, [int32_t(0), int32_t(i)], source_etype=record)
+        yield builder.bitcast(field, element.as_pointer())

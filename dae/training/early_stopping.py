@@ -233,7 +233,7 @@ class BestModel(Callback):
 
     @contextmanager
     def applied(self, model):
-        """Have the best parameters in the model for a while.
+        """Set the model to the best parameters for a while.
 
         Parameters
         ----------

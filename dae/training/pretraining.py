@@ -42,7 +42,7 @@ class Pretraining(Callback):
         self._callbacks = callbacks
 
     def on_begin(self, training):
-        """Pre-train, unless fine-tuning has begun.
+        """Train the layers one by one, unless fine-tuning has begun.
 
         Parameters
         ----------
