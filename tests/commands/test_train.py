@@ -336,7 +336,16 @@ def test_help_shows_every_default(command):
         (["--n-hidden=0"], "--n-hidden: '0' is not a whole number above 0"),
         (["--n-hidden=99999999999999999999"], "--n-hidden: '99999999999999999999' is not"),
         (["--batch-size=0"], "--batch-size: '0' is not a whole number above 0"),
-        (["--corruption-level=1.5"], "--corruption-level: '1.5' is not a number from 0 to 1"),
+        (["--corruption-level=1.5"], "--corruption-level is 1.5; expected a number from 0 to 1"),
+        (["--corruption-level=-1"], "--corruption-level: '-1' is not a number from 0 to 1"),
+        (["--standardize"], "--cost is cross-entropy; expected squared-error, since"),
+        (["--validation-fraction=1"], "--validation-fraction: '1' is not a number between 0 and 1"),
+        (
+            ["--validation-fraction=0.001"],
+            "a validation fraction of 0.001 of 60 images is 0; expec",
+        ),
+        (["--patience=3"], "--patience is 3, but {data} has no validation images to judge by"),
+        (["--threads=0"], "--threads: '0' is not a whole number above 0"),
         (["--corruption-level=-0.1"], "'-0.1' is not a number from 0 to 1"),
         (["--corruption-level=nan"], "'nan' is not a number from 0 to 1"),
         (["--learning-rate=0"], "--learning-rate: '0' is not a number above 0"),
@@ -375,7 +384,7 @@ def test_wrong_usage_is_told_in_one_line_before_anything_is_done(
     where += [tmp_path / "out"] if where else []
     options = [option.format(folder=tmp_path) for option in options]
     status, stdout, stderr = command(*small, *where, *options)
-    assert words in stderr
+    assert words.format(data=data) in stderr
     assert stderr.startswith("dae-train: ")
     assert (status, stdout, stderr.count("\n")) == (2, "", 1)
     assert sorted(tmp_path.rglob("*")) == before
