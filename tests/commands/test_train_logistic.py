@@ -10,7 +10,9 @@ from numpy.testing import assert_allclose
 from PIL import Image
 from test_train import stop_at
 
-from dae import datasets
+from dae import datasets, load_model
+from dae.compare import main as compare
+from dae.encode import main as encode
 from dae.train import main as train
 from dae.train_logistic import main
 
@@ -216,3 +218,22 @@ def test_help_shows_every_default(command):
     text = " ".join(stdout.split())
     for default in ("mini-mnist", "0.13", "1000", "600", "5000", "float64", "1"):
         assert f"(default: {default})" in text
+
+
+def test_a_classifier_is_not_taken_for_an_autoencoder(command, data, tmp_path, capfd):
+    out = tmp_path / "lr"
+    command(f"--data={data}", "--batch-size=5", "--training-epochs=1", "--output-dir", out)
+    assert type(load_model(out)).__name__ == "LogisticRegression"
+    capfd.readouterr()
+    for other, options, words in [
+        (
+            encode,
+            [out, data, "-o", tmp_path / "x.npy"],
+            f"{out} holds a LogisticRegression; expected",
+        ),
+        (compare, [out, out], f"{out} holds a LogisticRegression; expected runs of dae-train"),
+    ]:
+        assert other(list(map(str, options))) == 2
+        stdout, stderr = capfd.readouterr()
+        assert (stdout, stderr.count("\n")) == ("", 1)
+        assert words in stderr
