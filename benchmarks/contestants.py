@@ -20,25 +20,39 @@ N_VISIBLE, N_HIDDEN, BATCH_SIZE = 784, 100, 20
 LEARNING_RATE, CORRUPTION_LEVEL = 0.1, 0.3
 SEED = 123
 
+MAX_BATCHES = 250
+"""Minibatches of an epoch, at most."""
+
 
 class Start(NamedTuple):
     """The data and the initial weights of every contestant."""
 
     train_x: np.ndarray
-    """Shape (n_train, N_VISIBLE); n_train is a multiple of BATCH_SIZE."""
+    """Shape (n_train, N_VISIBLE); n_train is a multiple of batch_size."""
     corrupted_x: np.ndarray
     """The same, with the given masks."""
     W: np.ndarray
-    """Shape (N_VISIBLE, N_HIDDEN), as the worksheet's first model draws it. Biases are zero."""
+    """Shape (N_VISIBLE, n_hidden), as the worksheet's first model draws it. Biases are zero."""
+    batch_size: int
+    """Images in a minibatch."""
+
+    @property
+    def n_hidden(self):
+        """The number of hidden units."""
+        return self.W.shape[1]
 
 
-def make_start(dtype):
+def make_start(dtype, n_hidden=N_HIDDEN, batch_size=BATCH_SIZE):
     """Return the start on mini MNIST.
 
     Parameters
     ----------
     dtype : {'float32', 'float64'}
         The dtype of all arrays.
+    n_hidden : int, default=100
+        Hidden units.
+    batch_size : int, default=20
+        Images in a minibatch. No more than `MAX_BATCHES` minibatches are used.
 
     Returns
     -------
@@ -47,15 +61,17 @@ def make_start(dtype):
     from dae.datasets import read_data, to_floatX
 
     train_x = to_floatX(read_data().train[0], dtype)
+    n_train_batches = min(MAX_BATCHES, len(train_x) // batch_size)
+    train_x = train_x[: n_train_batches * batch_size]
     numpy_rng = np.random.RandomState(SEED)
     numpy_rng.randint(2**30)  # the worksheet's seed of the noise
-    bound = 4 * np.sqrt(6 / (N_HIDDEN + N_VISIBLE))
-    W = numpy_rng.uniform(-bound, bound, (N_VISIBLE, N_HIDDEN)).astype(dtype)
+    bound = 4 * np.sqrt(6 / (n_hidden + N_VISIBLE))
+    W = numpy_rng.uniform(-bound, bound, (N_VISIBLE, n_hidden)).astype(dtype)
     masks = numpy_rng.uniform(size=train_x.shape) > CORRUPTION_LEVEL
-    return Start(train_x, train_x * masks, W)
+    return Start(train_x, train_x * masks, W, batch_size)
 
 
-def batch(data, index):
+def batch(data, index, batch_size):
     """Return a minibatch.
 
     Parameters
@@ -64,12 +80,14 @@ def batch(data, index):
         Of any library.
     index : int or integer scalar
         The number of the minibatch.
+    batch_size : int
+        The number of rows.
 
     Returns
     -------
-    array or matrix, shape (BATCH_SIZE, n)
+    array or matrix, shape (batch_size, n)
     """
-    return data[index * BATCH_SIZE : (index + 1) * BATCH_SIZE]
+    return data[index * batch_size : (index + 1) * batch_size]
 
 
 def epoch_of(step, start):
@@ -87,21 +105,21 @@ def epoch_of(step, start):
     callable
         Takes nothing, returns the costs, an array of shape (n_batches,).
     """
-    indices = range(len(start.train_x) // BATCH_SIZE)
+    indices = range(len(start.train_x) // start.batch_size)
     return lambda: np.array([step(index) for index in indices])
 
 
 def five_products(start, noise):
     """Multiply the five pairs of matrices of a step, in NumPy's BLAS, and do nothing else."""
-    train_x, _, W = start
+    train_x, _, W, batch_size = start
     rng = np.random.default_rng(SEED)
-    y = rng.random((BATCH_SIZE, N_HIDDEN), W.dtype)
-    d_z = rng.random((BATCH_SIZE, N_VISIBLE), W.dtype)
+    y = rng.random((batch_size, start.n_hidden), W.dtype)
+    d_z = rng.random((batch_size, N_VISIBLE), W.dtype)
     hidden, visible = np.empty_like(y), np.empty_like(d_z)
     weights, transposed = np.empty_like(W), np.empty_like(W)
 
     def step(index):
-        x = batch(train_x, index)
+        x = batch(train_x, index, batch_size)
         np.dot(x, W, out=hidden)
         np.dot(y, W.T, out=visible)
         np.dot(d_z, W, out=hidden)
@@ -115,22 +133,22 @@ def five_products(start, noise):
 def numpy_by_hand(start, noise):
     """Compute the step as one writes it down in NumPy, without a guard against log 0."""
     train_x, corrupted_x, W = start.train_x, start.corrupted_x, start.W.copy()
-    b, b_prime = np.zeros(N_HIDDEN, W.dtype), np.zeros(N_VISIBLE, W.dtype)
+    b, b_prime = np.zeros(start.n_hidden, W.dtype), np.zeros(N_VISIBLE, W.dtype)
     rng = np.random.default_rng(SEED)
     corrupt = {
         "none": lambda x, index: x,
-        "given": lambda x, index: batch(corrupted_x, index),
+        "given": lambda x, index: batch(corrupted_x, index, start.batch_size),
         "drawn": lambda x, index: x * (rng.random(x.shape, x.dtype) > CORRUPTION_LEVEL),
     }[noise]
 
     def step(index):
         nonlocal W, b, b_prime
-        x = batch(train_x, index)
+        x = batch(train_x, index, start.batch_size)
         tilde_x = corrupt(x, index)
         y = 1 / (1 + np.exp(-(tilde_x @ W + b)))
         z = 1 / (1 + np.exp(-(y @ W.T + b_prime)))
         L = -np.sum(x * np.log(z) + (1 - x) * np.log(1 - z), axis=1)
-        d_z = (z - x) / BATCH_SIZE
+        d_z = (z - x) / start.batch_size
         d_y = (d_z @ W) * y * (1 - y)
         W -= LEARNING_RATE * (tilde_x.T @ d_y + d_z.T @ y)
         b -= LEARNING_RATE * d_y.sum(axis=0)
@@ -187,7 +205,7 @@ def worksheet_cell(start, noise, autoencoder, denoising_autoencoder):
     x, tilde_x = pt.matrix("x"), pt.matrix("tilde_x")
     rng = np.random.RandomState(SEED)
     theano_rng = RandomStreams(rng.randint(2**30))
-    da = kind(rng, theano_rng, input=x, n_visible=N_VISIBLE, n_hidden=N_HIDDEN)
+    da = kind(rng, theano_rng, input=x, n_visible=N_VISIBLE, n_hidden=start.n_hidden)
     cost, updates = da.get_cost_updates(
         corruption_level=CORRUPTION_LEVEL, learning_rate=LEARNING_RATE
     )
@@ -205,7 +223,7 @@ def pytensor_as_written(start, noise):
     pytensor.config.floatX = floatX = str(start.W.dtype)
     x, tilde_x = pt.matrix("x"), pt.matrix("tilde_x")
     W = pytensor.shared(start.W)
-    b = pytensor.shared(np.zeros(N_HIDDEN, floatX))
+    b = pytensor.shared(np.zeros(start.n_hidden, floatX))
     b_prime = pytensor.shared(np.zeros(N_VISIBLE, floatX))
     rng = pt.random.shared_rng(seed=SEED)
     next_rng, u = rng.uniform(size=x.shape, dtype=floatX)
@@ -235,7 +253,7 @@ def pytensor_epoch(start, noise, x, tilde_x, cost, updates, mode=None):
         The data.
     noise : {'none', 'drawn', 'given'}
         The kind of noise.
-    x, tilde_x : matrix, shape (BATCH_SIZE, N_VISIBLE)
+    x, tilde_x : matrix, shape (batch_size, N_VISIBLE)
         The minibatch, and the same with the given masks.
     cost : scalar
         The cost of the minibatch.
@@ -253,9 +271,9 @@ def pytensor_epoch(start, noise, x, tilde_x, cost, updates, mode=None):
     import pytensor.tensor as pt
 
     index = pt.lscalar("index")
-    givens = {x: batch(pytensor.shared(start.train_x), index)}
+    givens = {x: batch(pytensor.shared(start.train_x), index, start.batch_size)}
     if noise == "given":
-        givens[tilde_x] = batch(pytensor.shared(start.corrupted_x), index)
+        givens[tilde_x] = batch(pytensor.shared(start.corrupted_x), index, start.batch_size)
     train_da = pytensor.function([index], cost, updates=updates, givens=givens, mode=mode)
     return epoch_of(train_da, start)
 
@@ -282,23 +300,23 @@ def torch_parts(start, noise):
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
 
-    train_x, corrupted_x, W = (torch.from_numpy(array.copy()) for array in start)
-    b, b_prime = torch.zeros(N_HIDDEN, dtype=W.dtype), torch.zeros(N_VISIBLE, dtype=W.dtype)
+    train_x, corrupted_x, W = (torch.from_numpy(array.copy()) for array in start[:3])
+    b, b_prime = torch.zeros(start.n_hidden, dtype=W.dtype), torch.zeros(N_VISIBLE, dtype=W.dtype)
     corrupt = {
         "none": lambda x, index: x,
-        "given": lambda x, index: batch(corrupted_x, index),
+        "given": lambda x, index: batch(corrupted_x, index, start.batch_size),
         "drawn": lambda x, index: x * (torch.rand_like(x) > CORRUPTION_LEVEL),
     }[noise]
 
     def minibatch(index):
-        x = batch(train_x, index)
+        x = batch(train_x, index, start.batch_size)
         return x, corrupt(x, index)
 
     def loss(params, x, tilde_x):
         W, b, b_prime = params
         y = torch.sigmoid(torch.addmm(b, tilde_x, W))
         a = torch.addmm(b_prime, y, W.T)
-        return binary_cross_entropy_with_logits(a, x, reduction="sum") / BATCH_SIZE
+        return binary_cross_entropy_with_logits(a, x, reduction="sum") / start.batch_size
 
     return [W, b, b_prime], loss, minibatch
 
@@ -381,7 +399,7 @@ def jax_parts(start, noise):
         y = jax.nn.sigmoid(tilde_x @ W + b)
         a = y @ W.T + b_prime
         # With softplus or log_sigmoid the step takes 1.1 to 1.7 times as long.
-        return jnp.sum(jnp.maximum(a, 0) - x * a + jnp.log1p(jnp.exp(-abs(a)))) / BATCH_SIZE
+        return jnp.sum(jnp.maximum(a, 0) - x * a + jnp.log1p(jnp.exp(-abs(a)))) / start.batch_size
 
     def step(state, minibatch):
         params, key = state
@@ -393,8 +411,8 @@ def jax_parts(start, noise):
         params = jax.tree.map(lambda param, gparam: param - LEARNING_RATE * gparam, params, gparams)
         return (params, key), cost
 
-    train_x, corrupted_x, W = (jnp.array(array) for array in start)
-    params = W, jnp.zeros(N_HIDDEN, W.dtype), jnp.zeros(N_VISIBLE, W.dtype)
+    train_x, corrupted_x, W = (jnp.array(array) for array in start[:3])
+    params = W, jnp.zeros(start.n_hidden, W.dtype), jnp.zeros(N_VISIBLE, W.dtype)
     data = train_x, corrupted_x if noise == "given" else train_x
     return (params, jax.random.key(SEED)), step, data
 
@@ -404,11 +422,12 @@ def jax_step(start, noise):
     import jax
 
     state, step, data = jax_parts(start, noise)
+    batch_size = start.batch_size
 
     @partial(jax.jit, donate_argnums=0)
     def train_da(state, data, index):
         minibatch = [
-            jax.lax.dynamic_slice_in_dim(part, index * BATCH_SIZE, BATCH_SIZE) for part in data
+            jax.lax.dynamic_slice_in_dim(part, index * batch_size, batch_size) for part in data
         ]
         return step(state, minibatch)
 
@@ -425,7 +444,7 @@ def jax_scan(start, noise):
     import jax
 
     state, step, data = jax_parts(start, noise)
-    data = [part.reshape(-1, BATCH_SIZE, N_VISIBLE) for part in data]
+    data = [part.reshape(-1, start.batch_size, N_VISIBLE) for part in data]
 
     @partial(jax.jit, donate_argnums=0)
     def train_epoch(state, data):

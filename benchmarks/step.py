@@ -1,21 +1,24 @@
 """Time one training step of `dae` against its peers'.
 
     python benchmarks/step.py
+    python benchmarks/step.py --grid
 
-The step is the worksheet's, 784-100-784 units and 20 images of mini MNIST, of the autoencoder
-(AE) and of the denoising autoencoder (dA). Every contestant (see `contestants.py`) runs in a
-process of its own, so that thread pools, allocators and compilers keep apart; one that is missing
-or fails is named and left out.
+The step is the worksheet's, 784-100-784 units and 20 images of mini MNIST, or that of other sizes,
+of the autoencoder (AE) and of the denoising autoencoder (dA). Every contestant (see
+`contestants.py`) runs in a process of its own, so that thread pools, allocators and compilers keep
+apart; one that is missing or fails is named and left out.
 
 First all train one epoch from the same start, and their costs are compared: those of the AE and
 of the dA with given masks one by one, those of the dA with masks of one's own on average. That
-also warms everything up. Then, in every round in another order, each trains one epoch of 250
-minibatches while the others wait. Times are those of an epoch, divided by 250; ratios are taken
-within each round. All of it is done for each number of threads.
+also warms everything up. Then, in every round in another order, each trains one epoch of at most
+250 minibatches while the others wait. Times are those of an epoch, divided by the number of
+minibatches; ratios are taken within each round. All of it is done for each size and each number of
+threads; a process is bound to as many cores.
 """
 
 import argparse
 import multiprocessing
+import os
 import random
 import sys
 import time
@@ -34,7 +37,18 @@ from common import (
     spread,
     write_json,
 )
-from contestants import AS_WRITTEN, CONTESTANTS, OURS, PASTED, PRODUCTS, make_start
+from contestants import (
+    AS_WRITTEN,
+    BATCH_SIZE,
+    CONTESTANTS,
+    N_HIDDEN,
+    N_VISIBLE,
+    OURS,
+    PASTED,
+    PRODUCTS,
+    make_start,
+)
+from peak import measure_peak
 
 MODELS = {"AE": "none", "dA": "drawn"}
 """The models that are timed, and their noise."""
@@ -45,11 +59,20 @@ TOLERANCES = {"float32": 1e-5, "float64": 1e-13}
 MEAN_TOLERANCE = 5e-3
 """Of the mean cost of the epoch, where masks differ; AE and dA are 4 % apart."""
 
+GRID = {"n_hidden": [100, 500, 1000, 2000], "batch_size": [1, 20, 100, 500]}
+"""The sizes of ``--grid``."""
+
 PAUSE = 0.05
 """Seconds in which the threads of one contestant stop spinning before the next is timed."""
 
 
-def serve(connection, name):
+def bind(cores):
+    """Bind this process to so many of its cores, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+
+
+def serve(connection, name, n_hidden, batch_size, cores):
     """Train an epoch for every (dtype, noise) received, until the connection is closed.
 
     Parameters
@@ -58,14 +81,19 @@ def serve(connection, name):
         Where the seconds and the costs of the epoch are sent to or, if it failed, the reason.
     name : str
         The name of the contestant.
+    n_hidden, batch_size : int
+        The sizes.
+    cores : int
+        How many cores to use.
     """
+    bind(cores)
     starts, epochs = {}, {}
     with suppress(EOFError, KeyboardInterrupt):
         while True:
             dtype, noise = key = connection.recv()
             try:
                 if dtype not in starts:
-                    starts[dtype] = make_start(dtype)
+                    starts[dtype] = make_start(dtype, n_hidden, batch_size)
                 if key not in epochs:
                     epochs[key] = CONTESTANTS[name](starts[dtype], noise)
                 begin = time.perf_counter()
@@ -82,12 +110,14 @@ class Contestant:
     ----------
     name : str
         The name of the contestant.
+    *sizes : int
+        Hidden units, images in a minibatch, cores.
     """
 
-    def __init__(self, name):
+    def __init__(self, name, *sizes):
         spawn = multiprocessing.get_context("spawn")
         self.connection, theirs = spawn.Pipe()
-        self.process = spawn.Process(target=serve, args=(theirs, name), daemon=True)
+        self.process = spawn.Process(target=serve, args=(theirs, name, *sizes), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -128,13 +158,17 @@ class Contestant:
         self.process.join()
 
 
-def start_all(dtypes):
+def start_all(names, dtypes, *sizes):
     """Start the contestants, warm them up, and check that all compute the same costs.
 
     Parameters
     ----------
+    names : sequence of str
+        Their names, ours first.
     dtypes : sequence of str
         What to compute in.
+    *sizes : int
+        Hidden units, images in a minibatch, cores.
 
     Returns
     -------
@@ -144,14 +178,15 @@ def start_all(dtypes):
         The reasons for leaving out, by name.
     """
     contestants, missing, ours = {}, {}, {}
-    for name in CONTESTANTS:
+    for name in names:
         say(f"  {name}")
-        contestant = Contestant(name)
+        contestant = Contestant(name, *sizes)
         try:
             for dtype, noise in product(dtypes, ["none", "drawn", "given"]):
                 _, costs = contestant.train(dtype, noise)
                 if name != PRODUCTS:
-                    check(name, dtype, noise, costs, ours.setdefault((dtype, noise), costs))
+                    reference = ours.setdefault((dtype, noise), costs)
+                    check(name, dtype, noise, costs, reference, sizes[0])
             contestants[name] = contestant
         except RuntimeError as error:
             if name == OURS:
@@ -162,7 +197,7 @@ def start_all(dtypes):
     return contestants, missing
 
 
-def check(name, dtype, noise, costs, ours):
+def check(name, dtype, noise, costs, ours, n_hidden):
     """Stop the benchmark if costs are not ours.
 
     Parameters
@@ -175,8 +210,10 @@ def check(name, dtype, noise, costs, ours):
         The kind of noise.
     costs, ours : ndarray of float, shape (n_batches,)
         Its costs and ours.
+    n_hidden : int
+        Hidden units: more terms have more roundings.
     """
-    tolerance = TOLERANCES[dtype]
+    tolerance = TOLERANCES[dtype] * max(1, n_hidden / N_HIDDEN)
     if noise == "drawn":
         costs, ours, tolerance = np.mean(costs), np.mean(ours), MEAN_TOLERANCE
     difference = np.max(np.abs(costs - ours) / ours)
@@ -239,13 +276,6 @@ def print_results(columns):
         rows = [[name, *(cell(t, model, name) for t in columns.values())] for name in CONTESTANTS]
         print_table([model, *titles], rows)
 
-    def to_ours(times, model, name):
-        return times.get((model, name), [np.nan]) / times[model, OURS]
-
-    def fastest_peer(times, model):
-        peers = [name for m, name in times if m == model and name not in (OURS, PASTED, PRODUCTS)]
-        return min((to_ours(times, model, name) for name in peers), key=np.median, default=[np.nan])
-
     ratios = {
         "AE, ours to the five products": lambda t: 1 / to_ours(t, "AE", PRODUCTS),
         "ours, dA to AE": lambda t: t["dA", OURS] / t["AE", OURS],
@@ -262,6 +292,43 @@ def print_results(columns):
     print_table(["Ratios: median (quartiles)", *titles], rows)
 
 
+def to_ours(times, model, name):
+    """Return the ratios of a contestant's times to ours, NaN if it is missing."""
+    return times.get((model, name), [np.nan]) / times[model, OURS]
+
+
+def fastest_peer(times, model):
+    """Return the ratios of the fastest other library's times to ours."""
+    peers = [name for m, name in times if m == model and name not in (OURS, PASTED, PRODUCTS)]
+    return min((to_ours(times, model, name) for name in peers), key=np.median, default=[np.nan])
+
+
+def print_shares(points, peaks):
+    """Print how all sizes compare with the fastest peer, and with what the cores can do.
+
+    Parameters
+    ----------
+    points : dict from (int, int) to dict
+        The times, by hidden units and images in a minibatch, then as in `print_results`.
+    peaks : dict from (str, int) to float
+        Billions of operations a second, by (dtype, threads).
+    """
+    titles = [f"{dtype}, {n} thread{'s' if n > 1 else ''}" for dtype, n in peaks]
+    for model in MODELS:
+        rows = []
+        for (n_hidden, batch_size), columns in points.items():
+            flops = 10 * N_VISIBLE * n_hidden * batch_size  # of five products
+            row = [f"{n_hidden:,}", f"{batch_size}"]
+            for key, peak in peaks.items():
+                ratio = np.median(fastest_peer(columns[key], model))
+                share = 1e-3 * flops / np.median(columns[key][model, OURS]) / peak
+                row.append(f"{ratio:.2f}, {share:.0%}")
+            rows.append(row)
+        print(f"{model}: the fastest peer's time to ours, and the share of the cores' peak.\n")
+        print_table(["hidden units", "images", *titles], rows)
+    print_table(["Peak, GFLOP/s", *titles], [["", *(f"{peak:.0f}" for peak in peaks.values())]])
+
+
 def main(argv=None):
     """Run the benchmark.
 
@@ -274,6 +341,13 @@ def main(argv=None):
         description="Time one training step of dae against its peers'.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
+    parser.add_argument(
+        "--n-hidden", type=positive_int, nargs="+", default=[N_HIDDEN], help="units"
+    )
+    parser.add_argument(
+        "--batch-size", type=positive_int, nargs="+", default=[BATCH_SIZE], help="images"
+    )
+    parser.add_argument("--grid", action="store_true", help="all sizes, whatever the two above say")
     parser.add_argument("--rounds", type=positive_int, default=10, help="measurements of each")
     parser.add_argument("--threads", type=positive_int, nargs="+", default=[1, 2], help="to use")
     parser.add_argument(
@@ -282,35 +356,52 @@ def main(argv=None):
     parser.add_argument("--output", type=new_file, default="step.json", help="a new file")
     options = parser.parse_args(argv)
 
+    n_hidden, batch_size = options.n_hidden, options.batch_size
+    names = list(CONTESTANTS)
+    if options.grid:
+        n_hidden, batch_size = GRID["n_hidden"], GRID["batch_size"]
+        names.remove(PASTED)
+
     machine = describe_machine()
-    columns, left_out = {}, {}
+    points, peaks, left_out = {}, {}, {}
     for threads in options.threads:
-        say(f"{threads} thread{'s' if threads > 1 else ''}: compile, warm up, compare costs")
         limit_threads(threads)
-        contestants, left_out[threads] = start_all(options.dtypes)
-        for dtype, times in measure(contestants, options.dtypes, options.rounds).items():
-            columns[dtype, threads] = times
-        for contestant in contestants.values():
-            contestant.stop()
+        peaks |= {(dtype, threads): measure_peak(dtype, threads) for dtype in options.dtypes}
+        for point in product(n_hidden, batch_size):
+            say(f"{point[0]} hidden units, {point[1]} images, threads: {threads}")
+            key = (*point, threads)
+            contestants, left_out[key] = start_all(names, options.dtypes, *key)
+            for dtype, times in measure(contestants, options.dtypes, options.rounds).items():
+                points.setdefault(point, {})[dtype, threads] = times
+            for contestant in contestants.values():
+                contestant.stop()
 
     print_machine(machine)
-    print_results(columns)
-    for threads, reasons in left_out.items():
+    for (hidden, images), columns in points.items():
+        if len(points) > 1:
+            print(f"{hidden} hidden units, {images} images in a minibatch.\n")
+        print_results(columns)
+    print_shares(points, peaks)
+    for (*point, threads), reasons in left_out.items():
         for name, reason in reasons.items():
-            print(f"Left out (threads: {threads}): {name}: {reason}")
+            print(f"Left out ({point}, threads: {threads}): {name}: {reason}")
     write_json(
         options.output,
         {
             "machine": machine,
-            "left_out": left_out,
+            "left_out": [[*key, reasons] for key, reasons in left_out.items()],
+            "gigaflops_of_the_multiply_add_units": [[*key, value] for key, value in peaks.items()],
             "microseconds_per_minibatch": [
                 {
+                    "n_hidden": hidden,
+                    "batch_size": images,
                     "dtype": dtype,
                     "threads": threads,
                     "model": model,
                     "name": name,
                     "rounds": list(values),
                 }
+                for (hidden, images), columns in points.items()
                 for (dtype, threads), times in columns.items()
                 for (model, name), values in times.items()
             ],

@@ -31,7 +31,7 @@ from pytensor.link.numba.dispatch.basic import numba_njit
 
 from dae.compiler._threads import wanted_blocks, write_shared
 
-VERSION = 3
+VERSION = 4
 """See `dae._machine_code.cache_key`."""
 
 DEPTH = 128

@@ -33,7 +33,7 @@ from numba.core.cgutils import (
 from numba.extending import intrinsic
 from pytensor.link.numba.dispatch.basic import numba_njit
 
-VERSION = 1
+VERSION = 2
 """See `dae._machine_code.cache_key`."""
 
 ALONE = """
