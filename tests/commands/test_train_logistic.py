@@ -108,6 +108,7 @@ def test_it_is_the_tutorials_training_of_mini_mnist(command, tmp_path):
         "LogisticRegression with 784 inputs and 10 units, learning rate 0.13",
         "mini-mnist: 5000 images of 28x28, 83 minibatches of 60, at most 1000 epochs",
     ]
+    assert "with test error 11.041667 %" in stdout
     expected = tutorial(datasets.read_data(), 60, 0.13, 1000, 5000)
     assert expected[3] < 1000
     check(stdout, out, expected)
