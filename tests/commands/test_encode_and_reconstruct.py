@@ -258,7 +258,8 @@ def test_a_name_that_is_no_utf8(ok, run, model, tmp_path):
 
 
 def test_a_model_of_version_0_1(ok, tmp_path):
-    model = REPOSITORY / "tests" / "training" / "data" / "run_of_version_0.1" / "expected.npz"
+    data = Path(__file__).parents[1] / "training" / "data"
+    model = data / "run_of_version_0.1" / "expected.npz"
     with np.load(model) as archive:
         n_visible, n_hidden = archive["W"].shape
     np.save(tmp_path / "data.npy", RandomState(1).uniform(size=(5, n_visible)))

@@ -21,7 +21,7 @@ def mnist(tmp_path):
     folder.mkdir()
     for name, n in ("train", 60), ("t10k", 10):
         header = bytes([0, 0, 8, 3, 0, 0, 0, n, 0, 0, 0, 2, 0, 0, 0, 2])
-        (folder / f"{name}-images-idx3-ubyte").write_bytes(header + bytes(4 * n))
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(header + bytes([0, 255]) * 2 * n)
         header = bytes([0, 0, 8, 1, 0, 0, 0, n])
         (folder / f"{name}-labels-idx1-ubyte").write_bytes(header + bytes(n))
     return folder
