@@ -17,7 +17,7 @@ from dae.commands._views import compile_view, standardize
 from dae.datasets import DataError, to_floatX
 from dae.training.baselines import image_costs
 from dae.training.config import Config
-from dae.training.model_file import ModelError, load_model
+from dae.training.model_file import ModelError, load_autoencoder
 from dae.training.run_directory import RunError
 
 N_JUDGED = 1000
@@ -152,6 +152,7 @@ def read_run(directory, name, notes):
     try:
         record = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         versions = record.pop("versions", {})
+        kind = record.get("kind", "layer")
         with (directory / "costs.csv").open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         costs = [(int(row["epoch"]), float(row["cost"])) for row in rows]
@@ -171,8 +172,10 @@ def read_run(directory, name, notes):
         raise RunError(
             f"{directory} holds no run: its config.json or its costs.csv is damaged"
         ) from error
+    if kind != "layer":
+        raise RunError(f"{directory} holds a {kind}; expected runs of dae-train")
     try:
-        model = load_model(directory)
+        model = load_autoencoder(directory)
     except ModelError as error:
         notes.append(f"{name}: {error}; its filters and reconstructions are left out")
         model = None

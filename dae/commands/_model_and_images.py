@@ -13,7 +13,7 @@ from dae.commands._console import StoppedError
 from dae.commands._reading import IMAGE_SETTINGS, read_for
 from dae.compiler import set_num_threads
 from dae.datasets import PARTS, DataError
-from dae.training.model_file import load_model
+from dae.training.model_file import load_autoencoder
 
 CHUNK = 960
 """Images between two looks at the console."""
@@ -97,7 +97,7 @@ def load_model_and_images(options, session):
         They fit the model.
     """
     set_num_threads(options.threads)
-    model = load_model(options.run)
+    model = load_autoencoder(options.run)
     given = {**model.about, **vars(options)}
     image_settings = {name: given[name] for name in IMAGE_SETTINGS if name in given}
     dataset = read_for(

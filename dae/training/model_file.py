@@ -22,17 +22,33 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from numpy.random import RandomState
 
 import dae
 from dae._files import atomic_write
-from dae.models import Autoencoder, DenoisingAutoencoder
+from dae.models import (
+    Autoencoder,
+    DenoisingAutoencoder,
+    LogisticRegression,
+    StackedDenoisingAutoencoder,
+)
 from dae.models.costs import COSTS
 from dae.models.noise import NOISES
 from dae.training._state import named
 
 FORMAT_VERSION = 1
 
-KINDS = {kind.__name__: kind for kind in (Autoencoder, DenoisingAutoencoder)}
+KINDS = {
+    kind.__name__: kind
+    for kind in (
+        Autoencoder,
+        DenoisingAutoencoder,
+        LogisticRegression,
+        StackedDenoisingAutoencoder,
+    )
+}
 """The models that are read back, by the name of their class."""
 
 SETTINGS = {"cost": COSTS, "corruption": NOISES}
@@ -52,8 +68,8 @@ def save_model(path_or_file, model, about=None):
         Where to write. At a path the file appears whole or not at all; one that is there is
         replaced.
     model : object
-        It has `params`, a list of shared variables. `load_model` reads back an `Autoencoder` or a
-        `DenoisingAutoencoder`; of other models, `numpy.load` reads the arrays.
+        It has `params`, a list of shared variables. `load_model` reads back the models of this
+        package; of others, `numpy.load` reads the arrays.
     about : dict, optional
         What else to keep, of values that JSON can hold: such as ``image_shape``, the shape of an
         image, and ``corruption_level``.
@@ -106,11 +122,11 @@ def load_model(run_or_file):
 
     Returns
     -------
-    Autoencoder or DenoisingAutoencoder
-        A model to build graphs with, or to apply to arrays: ``encode``, ``decode``,
-        ``reconstruct``. Its parameters are to the bit those that were saved; its noise has a seed
-        of the operating system. Its attribute ``about``, a dictionary, is what the file says of
-        it, such as ``image_shape``; that of a file of version 0.1 is empty.
+    Autoencoder, DenoisingAutoencoder, LogisticRegression or StackedDenoisingAutoencoder
+        A model to build graphs with; an autoencoder also to apply to arrays: ``encode``,
+        ``decode``, ``reconstruct``. Its parameters are to the bit those that were saved; its noise
+        has a seed of the operating system. Its attribute ``about``, a dictionary, is what the file
+        says of it, such as ``image_shape``; that of a file of version 0.1 is empty.
 
     Raises
     ------
@@ -147,6 +163,32 @@ def load_model(run_or_file):
         raise ModelError(f"{path}: damaged, or not a model file: {reason}") from error
 
 
+def load_autoencoder(run_or_file):
+    """Read a trained autoencoder, as `load_model` does.
+
+    Parameters
+    ----------
+    run_or_file : path-like
+        As for `load_model`.
+
+    Returns
+    -------
+    Autoencoder
+
+    Raises
+    ------
+    ModelError
+        As `load_model` does, and if it is a model of another kind.
+    """
+    model = load_model(run_or_file)
+    if not isinstance(model, Autoencoder):
+        raise ModelError(
+            f"{run_or_file} holds a {type(model).__name__}; expected an autoencoder, such as a "
+            "layer of a stack is"
+        )
+    return model
+
+
 def _read_arrays(path):
     with path.open("rb") as file:
         with zipfile.ZipFile(file) as archive:
@@ -180,18 +222,25 @@ def _build_model(arrays):
             f"holds a model of the kind {kind[:40]!r}; expected one of {', '.join(KINDS)} "
             "(numpy.load reads the arrays of any)"
         )
-    model = _build_autoencoder(KINDS[kind], arrays, about)
+    dtypes = {array.dtype.name for array in arrays.values()}
+    if dtypes not in ({"float64"}, {"float32"}):
+        raise ValueError(f"its arrays are of {', '.join(sorted(dtypes))}")
+    arrays = {
+        name: np.asarray(array, array.dtype.newbyteorder("=")) for name, array in arrays.items()
+    }
+    n_visible = len(arrays["W"])
     image_shape = about.get("image_shape")
-    if image_shape is not None and math.prod(image_shape) != model.n_visible:
-        raise ValueError(f"{model.n_visible} visible units, images of shape {image_shape}")
+    if image_shape is not None and math.prod(image_shape) != n_visible:
+        raise ValueError(f"{n_visible} visible units, images of shape {image_shape}")
+    if issubclass(KINDS[kind], Autoencoder):
+        model = _build_autoencoder(KINDS[kind], arrays, about)
+    else:
+        model = _build_classifier(KINDS[kind], arrays, *dtypes)
     model.about = about
     return model
 
 
 def _build_autoencoder(kind, arrays, about):
-    dtypes = {array.dtype.name for array in arrays.values()}
-    if dtypes not in ({"float64"}, {"float32"}):
-        raise ValueError(f"its arrays are of {', '.join(sorted(dtypes))}")
     n_visible, n_hidden = arrays["W"].shape
     shapes = {
         "W": (n_visible, n_hidden),
@@ -207,9 +256,6 @@ def _build_autoencoder(kind, arrays, about):
         names |= {"mean", "scale"}
     if found != {name: shape for name, shape in shapes.items() if name in names}:
         raise ValueError(f"it holds arrays of the shapes {found}")
-    arrays = {
-        name: np.asarray(array, array.dtype.newbyteorder("=")) for name, array in arrays.items()
-    }
     settings = {name: arrays.pop(name) for name in ("mean", "scale") if name in arrays}
     for name, known in SETTINGS.items():
         if name in about:
@@ -218,4 +264,25 @@ def _build_autoencoder(kind, arrays, about):
             settings[name] = about[name]
     model = kind.__new__(kind)
     model.__setstate__((*(arrays[name] for name in shapes if name in arrays), settings))
+    return model
+
+
+def _build_classifier(kind, arrays, dtype):
+    weights = [array for array in arrays.values() if array.ndim == 2]
+    n_in, n_out = weights[0].shape[0], weights[-1].shape[1]
+    with pytensor.config.change_flags(floatX=dtype):
+        if kind is LogisticRegression:
+            model = LogisticRegression(pt.matrix("x"), n_in, n_out)
+        else:
+            sizes = [W.shape[1] for W in weights[:-1]]
+            model = StackedDenoisingAutoencoder(RandomState(), None, n_in, sizes, n_out)
+    params = named(model.params)
+    found, expected = (
+        {name: value.shape for name, value in values.items()}
+        for values in (arrays, {name: param.get_value() for name, param in params.items()})
+    )
+    if found != expected:
+        raise ValueError(f"it holds arrays of the shapes {found}; expected {expected}")
+    for name, param in params.items():
+        param.set_value(arrays[name])
     return model

@@ -10,7 +10,9 @@ from numpy.testing import assert_allclose
 from PIL import Image
 from test_train import stop_at
 
-from dae import datasets
+from dae import datasets, load_model
+from dae.compare import main as compare
+from dae.encode import main as encode
 from dae.train import main as train
 from dae.train_logistic import main
 
@@ -106,6 +108,7 @@ def test_it_is_the_tutorials_training_of_mini_mnist(command, tmp_path):
         "LogisticRegression with 784 inputs and 10 units, learning rate 0.13",
         "mini-mnist: 5000 images of 28x28, 83 minibatches of 60, at most 1000 epochs",
     ]
+    assert "with test error 11.041667 %" in stdout
     expected = tutorial(datasets.read_data(), 60, 0.13, 1000, 5000)
     assert expected[3] < 1000
     check(stdout, out, expected)
@@ -216,3 +219,22 @@ def test_help_shows_every_default(command):
     text = " ".join(stdout.split())
     for default in ("mini-mnist", "0.13", "1000", "600", "5000", "float64", "1"):
         assert f"(default: {default})" in text
+
+
+def test_a_classifier_is_not_taken_for_an_autoencoder(command, data, tmp_path, capfd):
+    out = tmp_path / "lr"
+    command(f"--data={data}", "--batch-size=5", "--training-epochs=1", "--output-dir", out)
+    assert type(load_model(out)).__name__ == "LogisticRegression"
+    capfd.readouterr()
+    for other, options, words in [
+        (
+            encode,
+            [out, data, "-o", tmp_path / "x.npy"],
+            f"{out} holds a LogisticRegression; expected",
+        ),
+        (compare, [out, out], f"{out} holds a LogisticRegression; expected runs of dae-train"),
+    ]:
+        assert other(list(map(str, options))) == 2
+        stdout, stderr = capfd.readouterr()
+        assert (stdout, stderr.count("\n")) == ("", 1)
+        assert words in stderr

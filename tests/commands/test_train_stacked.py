@@ -104,6 +104,13 @@ def test_both_phases_are_shown_and_kept(command, small, data, tmp_path):
         assert [model[name].shape for name in names] == [(16, 6), (6,), (6, 5), (5,), (5, 3), (3,)]
 
 
+def test_the_defaults_err_a_quarter_less_than_logistic_regression_on_mini_mnist(command, tmp_path):
+    status, stdout, stderr = command("--output-dir", tmp_path / "out")
+    assert (status, stderr) == (0, "")
+    [error] = re.findall("with test error (.*) %", stdout)
+    assert float(error) < 0.75 * 11.041667  # what dae-train-logistic --batch-size=60 ends with
+
+
 def test_without_pretraining(command, small, tmp_path):
     out = tmp_path / "out"
     small.remove("--pretraining-epochs=2")

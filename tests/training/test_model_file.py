@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytensor
+import pytensor.tensor as pt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from numpy.testing import assert_array_equal
 import dae
 from dae import Autoencoder, DenoisingAutoencoder, ModelError, load_model, save_model
 from dae.training import model_file
+from dae.training.model_file import load_autoencoder
 
 VERSION_0_1 = Path(__file__).with_name("data") / "run_of_version_0.1" / "expected.npz"
 
@@ -285,6 +287,47 @@ def test_a_later_format_is_refused_with_advice(path, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("kind", ["LogisticRegression", "StackedDenoisingAutoencoder"])
+def test_classifiers_come_back_to_the_bit(path, kind, dtype):
+    with pytensor.config.change_flags(floatX=dtype):
+        if kind == "LogisticRegression":
+            model = dae.LogisticRegression(pt.matrix("x"), 6, 3)
+        else:
+            model = dae.StackedDenoisingAutoencoder(RandomState(1), None, 6, (5, 4), 3)
+    for param in model.params:
+        param.set_value(RandomState(2).normal(size=param.get_value().shape).astype(dtype))
+    save_model(path, model, {"image_shape": [2, 3]})
+    loaded = load_model(path)
+    assert type(loaded).__name__ == kind
+    assert loaded.about["image_shape"] == [2, 3]
+    for param, expected in zip(loaded.params, model.params, strict=True):
+        assert param.dtype == dtype
+        assert param.name == expected.name
+        assert_array_equal(param.get_value(), expected.get_value())
+    x = RandomState(3).uniform(size=(7, 6)).astype(dtype)
+    y = np.zeros(7, "int32")
+    losses = [m.get_validation_loss().eval({m.x: x, m.y: y}) for m in (model, loaded)]
+    assert losses[0] == losses[1]
+    with pytest.raises(ModelError, match=f"holds a {kind}; expected an autoencoder"):
+        load_autoencoder(path)
+
+
+@pytest.mark.parametrize("change", ["a layer is missing", "a bias is too long"])
+def test_a_stack_whose_layers_do_not_fit_is_refused(path, change):
+    model = dae.StackedDenoisingAutoencoder(RandomState(1), None, 6, (5, 4), 3)
+    save_model(path, model)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    if change == "a layer is missing":
+        del arrays["W_1"], arrays["b_1"]
+    else:
+        arrays["b_1"] = np.zeros(9)
+    np.savez(path, **arrays)
+    with pytest.raises(ModelError, match="damaged, or not a model file: it holds arrays of the"):
+        load_model(path)
+
+
 def test_a_model_of_a_kind_of_ones_own_is_saved_but_not_read_back(path):
     class Mine(DenoisingAutoencoder):
         pass
@@ -292,7 +335,8 @@ def test_a_model_of_a_kind_of_ones_own_is_saved_but_not_read_back(path):
     save_model(path, new_model(Mine))
     assert refused(path) == (
         f"{path}: holds a model of the kind 'Mine'; expected one of Autoencoder, "
-        "DenoisingAutoencoder (numpy.load reads the arrays of any)"
+        "DenoisingAutoencoder, LogisticRegression, StackedDenoisingAutoencoder (numpy.load reads "
+        "the arrays of any)"
     )
     assert_array_equal(read_arrays(path)["W"], new_model().W.get_value())
 
