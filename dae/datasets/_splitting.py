@@ -29,6 +29,7 @@ def split_validation(dataset, fraction):
     Examples
     --------
     >>> import numpy as np
+    >>> from dae.datasets import Dataset
     >>> nothing = np.zeros((0, 4), "uint8"), None
     >>> dataset = Dataset((np.zeros((20, 4), "uint8"), None), nothing, nothing, (2, 2))
     >>> train, valid, *_ = split_validation(dataset, 0.1)

@@ -328,6 +328,8 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=(), pr
         if validation is not None:
             valid_set = _pair(validation, "validation", config.floatX)
             valid_set = _checked_pair(valid_set, "validation", model, config)
+        if config.standardize and not isinstance(model, Autoencoder):
+            raise ConfigError("standardize", True, "false, for a model of one's own")
         if config.standardize:
             model.mean, model.scale = _mean_and_scale(train_set[0], model.x.dtype)
         if run is not None:

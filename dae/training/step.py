@@ -9,6 +9,7 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import explicit_graph_inputs
 
 import dae.compiler  # noqa: F401 (the step of any model is to be fast)
+from dae.models import Autoencoder
 
 VALIDATION_ROWS = 500
 """How many rows are judged at once: enough to be fast, few enough for the cache."""
@@ -139,7 +140,7 @@ def _givens(model, minibatch):
     x, *labels = minibatch
     if x.dtype == "uint8":
         x = pt.cast(x, model.x.dtype) * (1 / 256)
-    if getattr(model, "mean", None) is not None:
+    if isinstance(model, Autoencoder) and model.mean is not None:
         x = (x - model.mean.astype(x.dtype)) / model.scale.astype(x.dtype)
     variables = [model.x, model.y] if labels else [model.x]
     return dict(zip(variables, [x, *labels], strict=True))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.random import RandomState
 from numpy.testing import assert_allclose, assert_array_equal
-from test_fitting import SMALL, At, assert_same, stop, values_of
+from test_fitting import SMALL, At, Momentum, assert_same, stop, values_of
 
 import dae
 from dae import Config, Run, fit
@@ -76,6 +76,10 @@ def test_settings_that_contradict_each_other_are_refused():
     assert Config(corruption="gaussian", corruption_level=1.5).corruption_level == 1.5
     with pytest.raises(ConfigError, match="corruption is 'pepper'; expected masking or salt-and-p"):
         Config(corruption="pepper")
+    with pytest.raises(
+        ConfigError, match="standardize is True; expected false, for a model of one"
+    ):
+        fit(STANDARDIZED, X, model=Momentum())
 
 
 def test_the_names_are_those_of_the_models():
