@@ -318,10 +318,9 @@ def test_a_folder_as_users_have_it_is_read_with_its_classes(photos):
         np.testing.assert_array_equal(image.reshape(6, 5), pixels, err_msg=name)
 
 
-def test_a_dataset_unpacks_to_four_and_names_stay_with_it(photos):
+def test_a_dataset_begins_with_its_parts_and_their_shape(photos):
     dataset = read_data(photos[0] / "cats" / "old")
-    _train, valid, _test, image_shape = dataset
-    assert len(dataset) == 4
+    _train, valid, _test, image_shape, *_ = dataset
     assert image_shape == (6, 5)
     assert valid[0].shape == (0, 30)
     assert read_data().names is read_data().label_names is None
