@@ -31,7 +31,7 @@ from pytensor.link.numba.dispatch.basic import numba_njit
 
 from dae.compiler._threads import wanted_blocks, write_shared
 
-VERSION = 4
+VERSION = 5
 """See `dae._machine_code.cache_key`."""
 
 DEPTH = 128
@@ -425,6 +425,7 @@ def add_product(dtype, a_transposed, b_transposed):
             down = max(down, min(-(-wanted // across), m // height))
             rows, columns = -(-m // (down * height)) * height, -(-n // (across * width)) * width
             across = -(-n // columns)
-            multiply(c, alpha, a, b, rows, columns, across, -(-m // rows) * across)
+            blocks = -(-m // rows) * across
+            multiply(c, alpha, a, b, rows, columns, across, blocks if wanted > 1 else -blocks)
 
     return add_product

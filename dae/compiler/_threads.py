@@ -33,25 +33,28 @@ from numba.core.cgutils import (
 from numba.extending import intrinsic
 from pytensor.link.numba.dispatch.basic import numba_njit
 
-VERSION = 2
+VERSION = 3
 """See `dae._machine_code.cache_key`."""
 
 ALONE = """
+declare i64 @llvm.abs.i64(i64, i1)
+
 define void @dae_call_all(ptr %block, ptr %arguments, i64 %blocks) {
 entry:
-  %any = icmp sgt i64 %blocks, 0
+  %number = call i64 @llvm.abs.i64(i64 %blocks, i1 false)
+  %any = icmp sgt i64 %number, 0
   br i1 %any, label %next, label %end
 next:
   %i = phi i64 [ 0, %entry ], [ %after, %next ]
   call void %block(ptr %arguments, i64 %i)
   %after = add i64 %i, 1
-  %more = icmp slt i64 %after, %blocks
+  %more = icmp slt i64 %after, %number
   br i1 %more, label %next, label %end
 end:
   ret void
 }
 """
-"""Call all blocks, one after the other."""
+"""Call all blocks, one after the other; their number may be negative: see `write_shared`."""
 
 NO_POOL = """
 @threads = global i64 1
@@ -363,8 +366,13 @@ declare i64 @llvm.smax.i64(i64, i64)
 {declare_pause}
 """
 
-SHARED, BLOCK = 40_000, 10_000
-"""Nanoseconds that work must take in one thread to be divided, and that a block takes at least."""
+SHARED, BLOCK = 300_000, 10_000
+"""Nanoseconds that work must take in one thread to be divided, and that a block takes at least.
+
+The first is much more than it takes to wake a thread: what another core writes is no longer in the
+cache of the first one. A step of the worksheet, whose operations take up to 60 microseconds each,
+is a third slower when these are divided among two cores.
+"""
 
 BLOCKS = 4
 """Blocks for each thread: so many that one is soon done, so few that little is done twice."""
@@ -600,7 +608,7 @@ def write_shared(builder, blocks, values, write_block):
     ----------
     builder : llvmlite.ir.IRBuilder
     blocks : llvmlite.ir.Value
-        The number of blocks.
+        The number of blocks; minus the number of them, if they are too little work to be shared.
     values : sequence of llvmlite.ir.Value
         What they depend on.
     write_block : callable
