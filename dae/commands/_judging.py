@@ -3,10 +3,9 @@
 import math
 from functools import cached_property
 
-from dae.commands._views import standardize
 from dae.datasets import to_floatX
 from dae.training.baselines import compute_baselines
-from dae.training.callbacks import Callback
+from dae.training.fitting import mean_and_scale
 
 MAX_IMAGES = 10_000
 """That many images say well enough what the mean and the principal components are."""
@@ -15,7 +14,7 @@ MAX_VALUES = 2**25
 """So many pixels are judged, however many there are: all of 10,000 images of 57 x 57."""
 
 
-class Judge(Callback):
+class Judge:
     """Holds the validation loss against baselines, which are computed when first needed.
 
     Parameters
@@ -36,7 +35,6 @@ class Judge(Callback):
     def __init__(self, config, dataset):
         self._config = config
         self._train_x = dataset.train[0]
-        self._model = None
         self.part, self._x = "training", dataset.train[0]
         self.columns = {}
         if len(dataset.valid[0]):
@@ -48,23 +46,18 @@ class Judge(Callback):
                 "pca": self._if_validated(lambda epoch: self.baselines["PCA"]),
             }
 
-    def on_begin(self, training):
-        """Store the model, whose cost is that of the baselines.
-
-        Parameters
-        ----------
-        training : Training
-            The training.
-        """
-        self._model = training.model
-
     @cached_property
     def baselines(self):
         """The costs of simple predictors for the images: see `compute_baselines`."""
-        train_x, x = (
-            standardize(self._model, self._some_of(images)) for images in (self._train_x, self._x)
-        )
-        return compute_baselines(train_x, x, self._config.n_hidden, self._model.cost)
+        # A run that is resumed writes its costs anew before there is a model to ask.
+        config = self._config
+        train_x, x = self._some_of(self._train_x), self._some_of(self._x)
+        if config.standardize:
+            mean, scale = mean_and_scale(self._train_x, config.floatX)
+            train_x, x = (train_x - mean) / scale, (x - mean) / scale
+        baselines = compute_baselines(train_x, x, config.n_hidden, config.cost)
+        # The last bits of a product of NumPy depend on where its arrays lie in the memory.
+        return {name: float(f"{cost:.8g}") for name, cost in baselines.items()}
 
     def images(self):
         """Return as many of the images as there is time and memory to judge.

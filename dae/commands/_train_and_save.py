@@ -36,7 +36,7 @@ def train_and_save(options, session):
         with Report(session, options.report_every, describe, describe_epoch, judge) as report:
             every = options.snapshots or Snapshots.every_of(run)
             snapshots = Snapshots(run, every) if every else None
-            callbacks = [Advice(session), Noise(), judge, report]
+            callbacks = [Advice(session), Noise(), report]
             callbacks += [snapshots] if snapshots else []
             try:
                 model, _ = fit(

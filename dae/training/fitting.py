@@ -331,7 +331,7 @@ def fit(config, data, *, validation=None, model=None, run=None, callbacks=(), pr
         if config.standardize and not isinstance(model, Autoencoder):
             raise ConfigError("standardize", True, "false, for a model of one's own")
         if config.standardize:
-            model.mean, model.scale = _mean_and_scale(train_set[0], model.x.dtype)
+            model.mean, model.scale = mean_and_scale(train_set[0], model.x.dtype)
         if run is not None:
             digest = _read_through(train_set, valid_set, model.x.dtype, progress)
             config = replace(config, data_sha256=digest)
@@ -398,8 +398,20 @@ def _checked_pair(pair, name, model, config):
     return pair
 
 
-def _mean_and_scale(x, floatX):
-    """Return mean and standard deviation of each pixel, of the latter 1 where it is 0."""
+def mean_and_scale(x, floatX):
+    """Compute what standardizes pixels.
+
+    Parameters
+    ----------
+    x : ndarray or FileRows, shape (n, n_visible)
+        The training data.
+    floatX : str
+
+    Returns
+    -------
+    mean, scale : ndarray of floatX, shape (n_visible,)
+        Mean and standard deviation of each pixel, of the latter 1 where it is 0.
+    """
     n, total, squares = 0, 0.0, 0.0
     for block in _blocks(x, None, None):
         block = to_floatX(block, "float64")

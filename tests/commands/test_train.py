@@ -885,3 +885,23 @@ def test_the_training_data_is_held_once_or_stays_in_its_file(
     now, peak = held.pop()
     assert now < (copies + 0.5) * x.size
     assert peak < (copies + 1) * x.size
+
+
+@pytest.mark.parametrize("cost", [[], ["--cost=squared-error", "--standardize"]])
+def test_a_run_that_is_judged_goes_on_with_the_same_costs(command, tmp_path, cost):
+    options = [*cost, "--learning-rate=0.001", "--n-hidden=3", "--validate-every=1", "--no-report"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for arguments in (
+        [*options, "--training-epochs=3", "--output-dir", whole],
+        [*options, "--training-epochs=2", "--output-dir", parts],
+        ["--training-epochs=3", "--no-report", "--resume", parts],
+    ):
+        status, _, stderr = command(*arguments)
+        assert (status, stderr) == (0, "")
+    rows = [
+        [row.split(",")[:2] + row.split(",")[3:] for row in path.read_text().splitlines()]
+        for path in (whole / "costs.csv", parts / "costs.csv")
+    ]
+    assert rows[0] == rows[1]
+    assert rows[0][0][2:] == ["validation_loss", "validation_loss_per_pixel", "mean_image", "pca"]
+    assert all(float(value) > 0 for row in rows[0][1:] for value in row[1:])
