@@ -303,13 +303,15 @@ def test_views_of_a_model_that_standardizes(dtype):
 def test_the_squared_error_and_weights_that_are_not_tied(images, tmp_path):
     parts = [(images[f"{part}_x"].reshape(-1, 15), None) for part in ("train", "valid", "test")]
     (train_x, _), (valid_x, _), (test_x, _) = parts
-    config = Config(image_shape=(3, 5), training_epochs=3, n_hidden=4, corruption_level=0)
+    config = Config(
+        image_shape=(3, 5), training_epochs=3, n_hidden=4, corruption_level=0, cost="squared-error"
+    )
     model = Autoencoder(
         RandomState(1), n_visible=15, n_hidden=4, cost="squared-error", tied_weights=False
     )
     with Run(tmp_path / "run") as run:
         judge = Judge(config, Dataset(*parts, (3, 5)))
-        fit(config, train_x, validation=valid_x, model=model, run=run, callbacks=[judge])
+        fit(config, train_x, validation=valid_x, model=model, run=run)
         save_results(run, model, Dataset(*parts, (3, 5)), judge, sort_filters=True)
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     W, b, b_prime, W_prime = (param.get_value() for param in model.params)
@@ -333,7 +335,7 @@ def test_of_very_many_images_every_third_is_looked_at(tmp_path):
     dataset = Dataset((x, None), (x[:0], None), (x[:0], None), (2, 2))
     judge = Judge(config, dataset)
     with Run(tmp_path / "run") as run:
-        model, _ = fit(config, x, run=run, callbacks=[judge])
+        model, _ = fit(config, x, run=run)
         save_results(run, model, dataset, judge)
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "20001 images of 2×2" in page
