@@ -15,6 +15,14 @@ class ConfigError(ValueError):
         What it was given.
     expected : str
         What it may be, in words.
+
+    Examples
+    --------
+    >>> try:
+    ...     Config(batch_size=0)
+    ... except ConfigError as error:
+    ...     print(f"{error.name}: {error.expected}")
+    batch_size: a whole number above 0
     """
 
     def __init__(self, name, value, expected):
