@@ -6,7 +6,8 @@ from pathlib import Path
 
 import dae
 from dae.commands._console import complain
-from dae.training.config import POSITIVE, VALID, Config
+from dae.training.config import Config
+from dae.training.settings import POSITIVE, VALID
 
 PARTS = ("train", "valid", "test")
 """As `dae.datasets.PARTS`, without importing NumPy."""
@@ -28,7 +29,7 @@ def number(kind, expected, is_valid):
     ----------
     kind : {int, float}
     expected, is_valid : str, callable
-        Such as `dae.training.config.VALID` holds for a setting.
+        Such as `dae.training.settings.VALID` holds for a setting.
 
     Returns
     -------

@@ -67,9 +67,9 @@ class Session:
         with self._signals_handled():
             # NumPy comes with them, which --help need not wait for.
             from dae.datasets import DataError
-            from dae.training.config import ConfigError
             from dae.training.model_file import ModelError
             from dae.training.run_directory import RunError
+            from dae.training.settings import ConfigError
 
             try:
                 command()

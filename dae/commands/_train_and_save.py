@@ -12,9 +12,10 @@ from dae.commands._snapshots import Snapshots
 from dae.compiler import set_num_threads
 from dae.datasets import DataError, split_validation
 from dae.training.callbacks import Callback
-from dae.training.config import Config, ConfigError, LayerConfig
+from dae.training.config import Config, LayerConfig
 from dae.training.fitting import fit
 from dae.training.run_directory import NotEmptyError, Run, RunError
+from dae.training.settings import ConfigError
 
 
 def train_and_save(options, session):

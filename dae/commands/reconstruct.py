@@ -11,7 +11,7 @@ from dae.commands._arguments import (
     positive_int,
 )
 from dae.commands._console import Session, close_stdout
-from dae.training.config import VALID
+from dae.training.settings import VALID
 
 PROG = "dae-reconstruct"
 

@@ -16,7 +16,8 @@ from dae.commands._arguments import (
     positive_int,
 )
 from dae.commands._console import Session, close_stdout
-from dae.training.config import VALID, Config
+from dae.training.config import Config
+from dae.training.settings import VALID
 
 PROG = "dae-train"
 

@@ -16,7 +16,8 @@ from dae.commands._arguments import (
     positive_int,
 )
 from dae.commands._console import Session, close_stdout
-from dae.training.config import LEVEL, StackConfig
+from dae.training.config import StackConfig
+from dae.training.settings import LEVEL
 
 PROG = "dae-train-stacked"
 

@@ -59,6 +59,7 @@ end:
 NO_POOL = """
 @threads = global i64 1
 @penalty = global i64 0
+@alone_until = global i64 0
 
 define void @reset() {
   ret void
@@ -80,7 +81,7 @@ POOL = """
 @penalty = global i64 {penalty}                ; see PENALTY
 @workers = internal global i64 0               ; how many have been made, without the caller
 @occupied = internal global i64 0              ; 1 while there is a piece of work
-@alone_until = internal global i64 0           ; a time, in nanoseconds
+@alone_until = global i64 0                    ; a time, in nanoseconds
 @block = internal global ptr null              ; the piece of work
 @arguments = internal global ptr null
 @left = internal global i64 0, align 128       ; blocks that nobody has taken
@@ -103,7 +104,8 @@ declare i32 @pthread_cond_wait(ptr, ptr)
 declare i32 @pthread_cond_broadcast(ptr)
 declare i32 @clock_gettime(i32, ptr)
 
-; What a process begins with, after a fork as well: no workers, whatever they were doing.
+; What a process begins with, after a fork as well: no workers, whatever they were doing. Where
+; there are workers it must not be called: they may sleep on what is made anew here.
 define void @reset() {
   store i64 0, ptr @workers
   store i64 0, ptr @occupied
@@ -408,9 +410,9 @@ class Pool:
         engine.finalize_object()
         for name in ("dae_threads", "dae_share"):
             llvmlite.binding.add_symbol(name, engine.get_function_address(name))
-        self.threads, self.penalty = (
+        self.threads, self.penalty, self.alone_until = (
             ctypes.c_int64.from_address(engine.get_global_value_address(name))
-            for name in ("threads", "penalty")
+            for name in ("threads", "penalty", "alone_until")
         )
         self.reset = ctypes.CFUNCTYPE(None)(engine.get_function_address("reset"))
         self.reset()

@@ -18,10 +18,11 @@ from dae.models import Autoencoder, DenoisingAutoencoder
 from dae.random import RandomStreams
 from dae.training._minibatches import Minibatches, rows_in_window
 from dae.training._state import State
-from dae.training.config import Config, ConfigError
+from dae.training.config import Config
 from dae.training.early_stopping import BestModel, EarlyStopping
 from dae.training.epochs import train_epochs
 from dae.training.run_directory import RunError
+from dae.training.settings import ConfigError
 from dae.training.step import compile_step, compile_validation
 
 VALIDATION_SHARE = 0.02

@@ -19,9 +19,10 @@ import dae
 from dae._files import atomic_write, naming
 from dae.training._checkpoints import Checkpoint, from_bytes, to_bytes
 from dae.training.callbacks import Callback
-from dae.training.config import POSITIVE, ConfigError, settings_from_record
+from dae.training.config import settings_from_record
 from dae.training.epochs import Epoch
 from dae.training.model_file import save_model
+from dae.training.settings import POSITIVE, ConfigError
 
 CHECKPOINT_SECONDS = 60
 """How much work may be lost, where `checkpoint_every` does not say."""

@@ -113,9 +113,9 @@ def test_products(functions, sizes, dtype, transposes, in_order, seed):
     function = functions[dtype, transposes]
     one = with_threads(1, function, c, a, b)
     left, right = (x.T if t else x for x, t in zip((a, b), transposes, strict=True))
-    exact = c + np.array(-0.3, dtype) * (left.astype(np.longdouble) @ right)
+    expected = c + np.array(-0.3, dtype) * (left @ right)
     bound = np.finfo(dtype).eps * (k + 3) * (np.abs(c) + 0.3 * (np.abs(left) @ np.abs(right)))
-    assert np.all(np.abs(one - exact) <= bound)
+    assert np.all(np.abs(one - expected) <= 2 * bound)  # both may be off
     for number in [2, 3, 7]:
         assert_array_equal(with_threads(number, function, c, a, b), one)
 
@@ -185,7 +185,7 @@ def test_threads_that_have_to_be_waited_for_are_not_used_for_a_while():
     results = [others(100_000, 3_000_000) for _ in range(50)]
     first = results.index((True, 1))  # others did something, and had to be waited for
     assert set(results[first + 1 :]) == {(False, 1)}
-    _threads._pool.reset()
+    _threads._pool.alone_until.value = 0
 
 
 PRELUDE = """

@@ -1,9 +1,8 @@
-"""The methods of a model on arrays: the numbers, what they take, what they cost."""
+"""The methods of a model on arrays: the numbers, what they take, what they refuse."""
 
 import copy
 import pickle
 import re
-import time
 import tracemalloc
 
 import numpy as np
@@ -331,19 +330,3 @@ def test_memory_is_that_of_the_result_and_of_a_batch(dtype):
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < result.nbytes + 5 * BATCH_SIZE * 784 * 8
-
-
-def test_encoding_takes_little_more_time_than_its_product():
-    """At most 1.2 times, of which the test cannot be sure on a machine that does something else."""
-    model = new_model(n_visible=784, n_hidden=100)
-    x = RandomState(5).uniform(size=(6_000, 784))
-    W = model.W.get_value()
-    model.encode(x[:1])
-    times = [[], []]
-    for _ in range(10):
-        for found, method in zip(times, (lambda: x @ W, lambda: model.encode(x)), strict=True):
-            start = time.perf_counter()
-            method()
-            found.append(time.perf_counter() - start)
-    product, encoding = map(min, times)
-    assert encoding < 2 * product

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from dae import Config, LogisticRegressionConfig, StackConfig
-from dae.training.config import ConfigError, LayerConfig, settings_from_record
+from dae.training.config import LayerConfig, settings_from_record
+from dae.training.settings import ConfigError
 
 
 def test_the_defaults_are_the_worksheets():

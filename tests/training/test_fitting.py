@@ -20,8 +20,8 @@ from dae import Autoencoder, Callback, Config, DenoisingAutoencoder, Run, RunErr
 from dae.train import main
 from dae.training import run_directory
 from dae.training._state import named
-from dae.training.config import ConfigError
 from dae.training.fitting import build_model
+from dae.training.settings import ConfigError
 
 X = RandomState(1).randint(256, size=(60, 16)).astype("uint8")
 SMALL = Config(n_hidden=3, batch_size=12, training_epochs=4)  # an epoch has five minibatches

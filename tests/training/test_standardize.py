@@ -11,7 +11,7 @@ from test_fitting import SMALL, At, Momentum, assert_same, stop, values_of
 import dae
 from dae import Config, Run, fit
 from dae.training import _minibatches
-from dae.training.config import ConfigError
+from dae.training.settings import ConfigError
 
 X = RandomState(5).normal([1e4, 3, -7, 4], [0.1, 2, 50, 4], size=(80, 4))
 X[:, 3] = 2.5  # a pixel that does not vary

@@ -14,9 +14,9 @@ from test_fitting import SMALL, At, X, assert_same, costs_of, stop, values_of
 import dae
 from dae import Callback, Run, RunError, fit
 from dae.training import step
-from dae.training.config import ConfigError
 from dae.training.early_stopping import BestModel, EarlyStopping
 from dae.training.fitting import Fitted, build_model
+from dae.training.settings import ConfigError
 
 VALID = RandomState(2).randint(256, size=(25, 16)).astype("uint8")
 Y = RandomState(3).randint(3, size=60)
