@@ -30,13 +30,21 @@ Not in it are the modules that start a command: `dae.train` imports `dae.command
 """
 
 
+class WithoutTypes(ast.NodeTransformer):
+    """Takes out of a source what only type checkers read."""
+
+    def visit_If(self, node):
+        return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+
 def imports(source, modules):
     """Yield the modules of `dae` that a source imports, also within functions.
 
     What is imported from a package is that package, if it is not a module in it. The names that
     `dae` itself looks up when they are used, such as `dae.load_data`, are none of these modules.
+    What only type checkers import, under ``if TYPE_CHECKING``, is left out.
     """
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(WithoutTypes().visit(ast.parse(source))):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -144,6 +152,12 @@ def with_line(name, line, place):
 )
 def test_an_import_that_does_not_lead_downwards_is_seen(name, line, violation, place):
     assert violations(with_line(name, line, place)) == [f"{name} imports {violation}"]
+
+
+def test_what_only_type_checkers_import_may_lead_upwards():
+    line = "if TYPE_CHECKING:\n    from dae.training import fit"
+    assert violations(with_line("dae.datasets", line, "{}")) == []
+    assert cycle(with_line("dae.datasets", line, "{}")) is None
 
 
 def test_a_module_that_is_not_in_the_table_is_seen():

@@ -1,13 +1,18 @@
 """From the name of a data set to its arrays: find the files, read them, check what they hold."""
 
+from __future__ import annotations
+
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dae.datasets._downloads import fetch_mnist
 from dae.datasets._errors import DataError, DataWarning, as_data_error
@@ -17,6 +22,9 @@ from dae.datasets._npy import read_npy, read_npz
 from dae.datasets._picture import check_background, picture_extensions, read_picture
 from dae.datasets._pkl import read_pickle
 from dae.datasets._rows import FileRows, check_pixels
+
+if TYPE_CHECKING:
+    from pytensor.tensor.sharedvar import TensorSharedVariable
 
 MINI_MNIST = Path(__file__).with_name("data") / "mini_mnist.npz"
 
@@ -72,7 +80,13 @@ class Dataset(NamedTuple):
     names: tuple | None = None
 
 
-def load_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=None, **options):
+def load_data(
+    source: str | PathLike = "mini-mnist",
+    image_shape: tuple[int, ...] | None = None,
+    cache_dir: str | PathLike | None = None,
+    progress: Callable | None = None,
+    **options: Any,
+) -> list[tuple[TensorSharedVariable, TensorSharedVariable | None]]:
     """Load a data set as shared variables, as the tutorial's ``load_data`` does.
 
     Parameters
@@ -118,7 +132,7 @@ def load_data(source="mini-mnist", image_shape=None, cache_dir=None, progress=No
     ]
 
 
-def to_floatX(x, dtype):
+def to_floatX(x: NDArray, dtype: str) -> NDArray:
     """Return pixels as floats in [0, 1].
 
     Bytes are divided by 256, as in the tutorial's ``mnist.pkl.gz``. Floats keep their values, and
@@ -147,20 +161,20 @@ def to_floatX(x, dtype):
 
 
 def read_data(
-    source="mini-mnist",
-    image_shape=None,
-    cache_dir=None,
-    progress=None,
+    source: str | PathLike = "mini-mnist",
+    image_shape: tuple[int, ...] | None = None,
+    cache_dir: str | PathLike | None = None,
+    progress: Callable | None = None,
     *,
-    lazy=False,
-    bounded=True,
-    color=False,
-    crop=False,
-    resize=True,
-    autocontrast=False,
-    background="black",
-    skip_bad_images=False,
-):
+    lazy: bool = False,
+    bounded: bool = True,
+    color: bool = False,
+    crop: bool = False,
+    resize: bool = True,
+    autocontrast: bool = False,
+    background: str = "black",
+    skip_bad_images: bool = False,
+) -> Dataset:
     """Read a data set as NumPy arrays.
 
     Parameters

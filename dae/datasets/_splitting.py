@@ -3,9 +3,10 @@
 import numpy as np
 
 from dae.datasets._errors import DataError
+from dae.datasets._loading import Dataset
 
 
-def split_validation(dataset, fraction):
+def split_validation(dataset: Dataset, fraction: float) -> Dataset:
     """Move a part of the training data to the validation data.
 
     Images in files, which are sorted by their names and so by their classes, are taken at equal
@@ -49,7 +50,7 @@ def split_validation(dataset, fraction):
             "fraction that leaves images to train on and some to judge by"
         )
     if dataset.names is None:
-        parts = slice(n - n_valid), slice(n - n_valid, n)
+        parts: tuple = slice(n - n_valid), slice(n - n_valid, n)
     else:
         is_valid = np.zeros(n, bool)
         is_valid[(np.arange(n_valid) * n + n // 2) // n_valid] = True

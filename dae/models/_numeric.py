@@ -14,7 +14,7 @@ BATCH_SIZE = 240
 `dae.compiler` multiplies at a time."""
 
 # Beside the models, not in them: a copy, or what comes out of a pickle, compiles its own.
-_compiled = WeakKeyDictionary()
+_compiled: WeakKeyDictionary = WeakKeyDictionary()
 
 
 def encode(model, images):

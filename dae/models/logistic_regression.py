@@ -54,7 +54,7 @@ class LogisticRegression:
     array(0.5)
     """
 
-    def __init__(self, input, n_in, n_out):
+    def __init__(self, input: pt.TensorVariable, n_in: int, n_out: int):
         self.input = self.x = input
         self.y = pt.ivector("y")
         self.W = zeros("W", n_in, n_out)
@@ -63,7 +63,7 @@ class LogisticRegression:
         self.p_y_given_x = pt.special.softmax(pt.dot(input, self.W) + self.b, axis=1)
         self.y_pred = pt.argmax(self.p_y_given_x, axis=1)
 
-    def negative_log_likelihood(self, y):
+    def negative_log_likelihood(self, y: pt.TensorVariable) -> pt.TensorVariable:
         r"""Return the cost of a minibatch.
 
         .. math:: -\frac{1}{n} \sum_{k=1}^{n} \log P(Y = y_k \mid x_k)
@@ -87,7 +87,7 @@ class LogisticRegression:
         y = self._checked(y)
         return -pt.mean(pt.log(self.p_y_given_x)[pt.arange(y.shape[0]), y])
 
-    def errors(self, y):
+    def errors(self, y: pt.TensorVariable) -> pt.TensorVariable:
         """Return the share of wrong predictions in a minibatch.
 
         Parameters
@@ -108,7 +108,9 @@ class LogisticRegression:
         """
         return pt.mean(pt.neq(self.y_pred, self._checked(y)))
 
-    def get_cost_updates(self, learning_rate):
+    def get_cost_updates(
+        self, learning_rate: float | pt.TensorVariable
+    ) -> tuple[pt.TensorVariable, dict]:
         r"""Return the cost of a minibatch, and a step of gradient descent.
 
         .. math:: p \leftarrow p - \eta\, \frac{\partial\, \mathrm{cost}}{\partial p}
@@ -133,7 +135,7 @@ class LogisticRegression:
         }
         return cost, updates
 
-    def get_validation_loss(self):
+    def get_validation_loss(self) -> pt.TensorVariable:
         """Return the share of wrong predictions in a minibatch, with the classes `y`.
 
         Returns

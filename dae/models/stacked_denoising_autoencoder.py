@@ -1,10 +1,12 @@
 """The stacked denoising autoencoder of the tutorial: layers trained one by one, then together."""
 
 import copy
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytensor
 import pytensor.tensor as pt
+from numpy.random import RandomState
 
 from dae.models._parameters import initial_weights, zeros
 from dae.models.autoencoder import DenoisingAutoencoder
@@ -101,7 +103,12 @@ class StackedDenoisingAutoencoder:
     """
 
     def __init__(
-        self, numpy_rng, theano_rng=None, n_ins=784, hidden_layers_sizes=(500, 500), n_outs=10
+        self,
+        numpy_rng: RandomState,
+        theano_rng: RandomStreams | None = None,
+        n_ins: int = 784,
+        hidden_layers_sizes: Sequence[int] = (500, 500),
+        n_outs: int = 10,
     ):
         if len(hidden_layers_sizes) == 0:
             raise ValueError("hidden_layers_sizes is empty; expected at least one size")
@@ -130,7 +137,9 @@ class StackedDenoisingAutoencoder:
         self.finetune_cost = self.logLayer.negative_log_likelihood(self.y)
         self.errors = self.logLayer.errors(self.y)
 
-    def pretraining_functions(self, train_set_x, batch_size):
+    def pretraining_functions(
+        self, train_set_x: pt.TensorVariable, batch_size: int
+    ) -> list[Callable]:
         """Compile, for each layer, one step on one minibatch as a denoising autoencoder.
 
         Parameters
@@ -149,7 +158,7 @@ class StackedDenoisingAutoencoder:
         index = pt.lscalar("index")
         # In float64, so that they have the digits of a number that is given to the model itself.
         corruption, lr = pt.dscalar("corruption"), pt.dscalar("lr")
-        functions = []
+        functions: list[Callable] = []
         for dA in self.dA_layers:
             cost, updates = dA.get_cost_updates(corruption, lr)
             step = pytensor.function(
@@ -162,7 +171,7 @@ class StackedDenoisingAutoencoder:
             functions.append(partial(step, corruption=0.2, lr=0.1))
         return functions
 
-    def layer_models(self):
+    def layer_models(self) -> list[DenoisingAutoencoder]:
         """Return the layers as models of their own, to be trained on the codes of the layer below.
 
         It is the pre-training of `pretraining_functions`, to the same bits, but that the layers
@@ -196,7 +205,9 @@ class StackedDenoisingAutoencoder:
             theano_rng.binomial()  # takes the seed of this layer's stream: the next has another
         return models
 
-    def get_cost_updates(self, learning_rate):
+    def get_cost_updates(
+        self, learning_rate: float | pt.TensorVariable
+    ) -> tuple[pt.TensorVariable, dict]:
         r"""Return the cost of a minibatch, and a step of gradient descent on all layers together.
 
         .. math:: p \leftarrow p - \eta\, \frac{\partial\, \mathrm{finetune\_cost}}{\partial p}
@@ -220,7 +231,7 @@ class StackedDenoisingAutoencoder:
         }
         return self.finetune_cost, updates
 
-    def get_validation_loss(self):
+    def get_validation_loss(self) -> pt.TensorVariable:
         """Return the share of wrong predictions in a minibatch.
 
         Returns
@@ -230,7 +241,9 @@ class StackedDenoisingAutoencoder:
         """
         return self.errors
 
-    def build_finetune_functions(self, datasets, batch_size, learning_rate):
+    def build_finetune_functions(
+        self, datasets: Sequence[tuple], batch_size: int, learning_rate: float | pt.TensorVariable
+    ) -> tuple[Callable, Callable, Callable]:
         """Compile one step on all layers together, and what tells when to stop.
 
         Parameters

@@ -9,14 +9,16 @@ a shared variable, is copied in nanoseconds, and is saved without pickle.
 import copy
 import math
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
 from numba.np.unsafe.ndarray import to_fixed_tuple
 from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
 from pytensor.gradient import disconnected_type
-from pytensor.graph.basic import Apply
+from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 from pytensor.graph.traversal import graph_inputs
 from pytensor.link.numba.dispatch.basic import (
@@ -252,9 +254,9 @@ class RandomStreams:
            [1, 1, 1, 1, 1, 1, 0, 0]])
     """
 
-    def __init__(self, seed=None):
+    def __init__(self, seed: int | Sequence[int] | NDArray | None = None):
         self.gen = RandomState(seed)
-        self.state_updates = []
+        self.state_updates: list[tuple] = []
 
     def __deepcopy__(self, memo):
         """Return streams without random variables, whose next one draws as the next one here."""
@@ -262,7 +264,7 @@ class RandomStreams:
         other.gen = copy.deepcopy(self.gen, memo)
         return other
 
-    def updates(self, outputs=None):
+    def updates(self, outputs: Variable | Sequence[Variable] | None = None) -> dict:
         """Return the updates that advance the streams.
 
         Parameters
@@ -281,7 +283,7 @@ class RandomStreams:
         inputs = set(graph_inputs(outputs if isinstance(outputs, list | tuple) else [outputs]))
         return {state: after for state, after in self.state_updates if state in inputs}
 
-    def seed(self, seed):
+    def seed(self, seed: int | Sequence[int] | NDArray | None) -> None:
         """Seed all streams again, in the order of their creation.
 
         Parameters
@@ -293,7 +295,7 @@ class RandomStreams:
         for state, _ in self.state_updates:
             state.set_value(self._new_state(), borrow=True)
 
-    def get_state(self):
+    def get_state(self) -> NDArray:
         """Return the state that all future draws depend on.
 
         Returns
@@ -304,7 +306,7 @@ class RandomStreams:
         streams = [state.get_value(borrow=True) for state, _ in self.state_updates]
         return np.stack([pack(self.gen), *streams])
 
-    def set_state(self, value):
+    def set_state(self, value: ArrayLike) -> None:
         """Set the state that all future draws depend on.
 
         Parameters
@@ -328,7 +330,13 @@ class RandomStreams:
         for (state, _), row in zip(self.state_updates, value[1:], strict=True):
             state.set_value(row.copy(), borrow=True)
 
-    def binomial(self, size=None, n=1, p=0.5, dtype="int64"):
+    def binomial(
+        self,
+        size: Sequence | Variable | None = None,
+        n: int | Variable = 1,
+        p: float | Variable = 0.5,
+        dtype: str = "int64",
+    ) -> pt.TensorVariable:
         """Return draws from the binomial distribution: numbers of successes among `n` trials.
 
         Parameters
@@ -350,7 +358,14 @@ class RandomStreams:
         """
         return self._draw("binomial", dtype, size, n, p)
 
-    def uniform(self, size=None, low=0.0, high=1.0, dtype=None, bits=53):
+    def uniform(
+        self,
+        size: Sequence | Variable | None = None,
+        low: float | Variable = 0.0,
+        high: float | Variable = 1.0,
+        dtype: str | None = None,
+        bits: int = 53,
+    ) -> pt.TensorVariable:
         """Return draws from the uniform distribution over [low, high).
 
         By default they are Theano's and NumPy's, to the last bit, as those of all other random
@@ -384,7 +399,14 @@ class RandomStreams:
             raise ValueError(f"bits is {bits!r}; expected 53 or 24")
         return self._draw(names[bits], dtype or pytensor.config.floatX, size, low, high)
 
-    def normal(self, size=None, avg=0.0, std=1.0, dtype=None, method="polar"):
+    def normal(
+        self,
+        size: Sequence | Variable | None = None,
+        avg: float | Variable = 0.0,
+        std: float | Variable = 1.0,
+        dtype: str | None = None,
+        method: str = "polar",
+    ) -> pt.TensorVariable:
         """Return draws from the normal distribution.
 
         By the polar method they are Theano's and NumPy's, to the last bit, as those of all other

@@ -1,16 +1,21 @@
 """Images, filters and reconstructions, tiled into one picture."""
 
+from collections.abc import Sequence
+from os import PathLike
+from typing import BinaryIO
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 
 def tile_raster_images(
-    X,
-    img_shape,
-    tile_shape,
-    tile_spacing=(0, 0),
-    scale_rows_to_unit_interval=True,
-    output_pixel_vals=True,
-):
+    X: ArrayLike | tuple[ArrayLike | None, ...],
+    img_shape: tuple[int, int],
+    tile_shape: tuple[int, int],
+    tile_spacing: tuple[int, int] = (0, 0),
+    scale_rows_to_unit_interval: bool = True,
+    output_pixel_vals: bool = True,
+) -> NDArray:
     """Tile the rows of a matrix, each an image, into a grid.
 
     Parameters
@@ -98,7 +103,7 @@ def _rows_to_unit_interval(X):
     return (X - low) * (1 / (high - low + 1e-8))
 
 
-def tile_images(X, img_shape, tile_shape):
+def tile_images(X: NDArray, img_shape: tuple[int, ...], tile_shape: tuple[int, int]) -> NDArray:
     """Tile grey or coloured images, a pixel apart.
 
     Parameters
@@ -121,13 +126,13 @@ def tile_images(X, img_shape, tile_shape):
     ValueError
         If the rows are not images of that shape, or there are values outside [0, 1].
     """
-    options = (tuple(img_shape[:2]), tile_shape, (1, 1), False)
+    options = ((img_shape[0], img_shape[1]), tile_shape, (1, 1), False)
     if len(img_shape) == 2:
         return tile_raster_images(X, *options)
     return tile_raster_images((X[:, 0::3], X[:, 1::3], X[:, 2::3], None), *options)[..., :3]
 
 
-def draw_filters(W, img_shape):
+def draw_filters(W: NDArray, img_shape: tuple[int, ...]) -> NDArray:
     """Draw the filters of hidden units, the columns of W, in a grid that is about square.
 
     Parameters
@@ -157,7 +162,7 @@ def draw_filters(W, img_shape):
     return tile_images(_rows_to_unit_interval(W.T), img_shape, grid_shape(W.shape[1]))
 
 
-def grid_shape(n):
+def grid_shape(n: int) -> tuple[int, int]:
     """Return the shape of a grid that is about square.
 
     Parameters
@@ -174,7 +179,9 @@ def grid_shape(n):
     return -(-n // columns), columns
 
 
-def draw_side_by_side(*images, img_shape, tile_shape=None):
+def draw_side_by_side(
+    *images: NDArray, img_shape: tuple[int, ...], tile_shape: tuple[int, int] | None = None
+) -> NDArray:
     """Draw several sets of images as grids side by side, such as inputs and reconstructions.
 
     Parameters
@@ -213,7 +220,7 @@ def draw_side_by_side(*images, img_shape, tile_shape=None):
     return np.hstack([part for grid in grids for part in (band, grid)][1:])
 
 
-def draw_in_rows(*images, img_shape, n_columns=10):
+def draw_in_rows(*images: NDArray, img_shape: tuple[int, ...], n_columns: int = 10) -> NDArray:
     """Draw several versions of the same images in rows, such as inputs above reconstructions.
 
     Parameters
@@ -245,7 +252,7 @@ def draw_in_rows(*images, img_shape, n_columns=10):
     return tile_images(np.concatenate(rows), img_shape, (len(rows), len(rows[0])))
 
 
-def sort_by_contribution(W_prime, y):
+def sort_by_contribution(W_prime: NDArray, y: NDArray) -> NDArray:
     r"""Sort hidden units by how much of the reconstructions depends on them.
 
     What unit j adds to the pre-activations of the visible units is :math:`y_j W'_j`. Its mean over
@@ -281,7 +288,7 @@ def sort_by_contribution(W_prime, y):
     return np.argsort(-y.std(axis=0) * np.linalg.norm(W_prime, axis=1), kind="stable")
 
 
-def enlarge(pixels, factor=None):
+def enlarge(pixels: NDArray, factor: int | None = None) -> NDArray:
     """Enlarge a picture by an integer factor: each pixel becomes a square.
 
     Parameters
@@ -307,7 +314,7 @@ def enlarge(pixels, factor=None):
     return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def save_image(file, pixels, format=None):
+def save_image(file: str | PathLike | BinaryIO, pixels: NDArray, format: str | None = None) -> None:
     """Write a picture.
 
     Parameters
@@ -327,7 +334,9 @@ def save_image(file, pixels, format=None):
     Image.fromarray(pixels).save(file, format)
 
 
-def save_animation(file, frames, seconds=6):
+def save_animation(
+    file: str | PathLike | BinaryIO, frames: Sequence[NDArray], seconds: float = 6
+) -> None:
     """Write an animated GIF, which starts again after its last picture has been shown for longer.
 
     Parameters

@@ -1,5 +1,15 @@
 """What a caller adds to a training: output, early stopping, and the like."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from dae.training.epochs import Epoch
+    from dae.training.fitting import Training
+
 
 class Callback:
     """What `fit` calls in the course of a training. Every method here does nothing.
@@ -25,7 +35,7 @@ class Callback:
     ..
     """
 
-    def get_state(self):
+    def get_state(self) -> dict[str, NDArray]:
         """Return what a checkpoint has to hold of the callback, for a training that is resumed.
 
         Returns
@@ -36,7 +46,7 @@ class Callback:
         """
         return {}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, NDArray]) -> None:
         """Set the callback to where `get_state` was called; run before `on_compiled`.
 
         Parameters
@@ -45,7 +55,7 @@ class Callback:
             What it returned.
         """
 
-    def on_begin(self, training):
+    def on_begin(self, training: Training) -> None:
         """Run before the step is compiled; the run directory, if there is one, is locked.
 
         Parameters
@@ -54,7 +64,7 @@ class Callback:
             The training, which has no `train_da` yet.
         """
 
-    def on_compiled(self, training):
+    def on_compiled(self, training: Training) -> None:
         """Run before the first minibatch; a training that is resumed is where it had got to.
 
         Parameters
@@ -63,7 +73,7 @@ class Callback:
             The training.
         """
 
-    def on_minibatch(self, training):
+    def on_minibatch(self, training: Training) -> None:
         """Run after each minibatch, whose cost is ``training.costs[-1]``.
 
         Parameters
@@ -72,7 +82,7 @@ class Callback:
             The training; an epoch that ends with this minibatch is not in its history yet.
         """
 
-    def on_epoch(self, training, epoch):
+    def on_epoch(self, training: Training, epoch: Epoch) -> None:
         """Run after each epoch.
 
         Parameters
@@ -83,7 +93,7 @@ class Callback:
             The epoch, which is ``training.history[-1]``.
         """
 
-    def on_end(self, training):
+    def on_end(self, training: Training) -> None:
         """Run at the end of `fit`, after the last checkpoint.
 
         Parameters

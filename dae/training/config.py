@@ -88,7 +88,7 @@ class Config(Settings):
                 "cost", self.cost, "squared-error, since standardized pixels are not in [0, 1]"
             )
 
-    def early_stopping(self, n_train_batches):
+    def early_stopping(self, n_train_batches: int) -> dict | None:
         """Return the rule for a `patience`, if there is one: see `Settings.early_stopping`.
 
         Parameters
@@ -159,7 +159,7 @@ class LogisticRegressionConfig(Settings):
     patience: int = 5000
     floatX: str = "float64"  # noqa: N815
 
-    def early_stopping(self, n_train_batches):
+    def early_stopping(self, n_train_batches: int) -> dict | None:
         """Return the tutorial's rule: see `Settings.early_stopping`.
 
         Parameters
@@ -271,7 +271,7 @@ class StackConfig(Settings):
                 f"one number, or one for each of the {n_layers} layers",
             )
 
-    def early_stopping(self, n_train_batches):
+    def early_stopping(self, n_train_batches: int) -> dict | None:
         """Return the tutorial's rule, for fine-tuning: see `Settings.early_stopping`.
 
         Parameters
@@ -285,7 +285,7 @@ class StackConfig(Settings):
         """
         return {"patience": max(2, self.patience * n_train_batches)}
 
-    def layer(self, layer):
+    def layer(self, layer: int) -> "LayerConfig":
         """Return the settings of the pre-training of a layer.
 
         Parameters
@@ -348,7 +348,11 @@ class LayerConfig(Settings):
     floatX: str  # noqa: N815
 
 
-def settings_from_record(record):
+AnyConfig = Config | LogisticRegressionConfig | StackConfig | LayerConfig
+"""What type checkers know of the settings that `fit` takes."""
+
+
+def settings_from_record(record: dict) -> AnyConfig:
     """Return the settings of any kind that were stored as a dictionary.
 
     Parameters

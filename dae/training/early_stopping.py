@@ -1,12 +1,20 @@
 """When to stop a training, and what to keep of it."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dae.training._state import named
 from dae.training.callbacks import Callback
+
+if TYPE_CHECKING:
+    from dae.training.fitting import Training
 
 
 class EarlyStopping:
@@ -59,7 +67,11 @@ class EarlyStopping:
     """
 
     def __init__(
-        self, n_train_batches, patience=5000, patience_increase=2, improvement_threshold=0.995
+        self,
+        n_train_batches: int,
+        patience: int = 5000,
+        patience_increase: float | None = 2,
+        improvement_threshold: float = 0.995,
     ):
         if n_train_batches < 1 or patience < 2:
             raise ValueError(
@@ -69,13 +81,14 @@ class EarlyStopping:
         self.validation_frequency = n_train_batches
         if patience_increase is not None:
             self.validation_frequency = min(n_train_batches, patience // 2)
-        self.patience = self._initial_patience = patience
+        self.patience: float = patience
+        self._initial_patience = patience
         self.patience_increase = patience_increase
         self.improvement_threshold = improvement_threshold
         self.best_validation_loss = math.inf
-        self.best_iter = None
+        self.best_iter: int | None = None
 
-    def is_validation_due(self, iter):
+    def is_validation_due(self, iter: int) -> bool:
         """Return whether to validate after an iteration.
 
         Parameters
@@ -88,7 +101,7 @@ class EarlyStopping:
         """
         return (iter + 1) % self.validation_frequency == 0
 
-    def update(self, iter, validation_loss):
+    def update(self, iter: int, validation_loss: float) -> bool:
         """Record a validation error.
 
         Parameters
@@ -113,7 +126,7 @@ class EarlyStopping:
         self.best_iter = iter
         return True
 
-    def is_over(self, iter):
+    def is_over(self, iter: int) -> bool:
         """Return whether to stop after an iteration, validated if it was due.
 
         Parameters
@@ -126,7 +139,7 @@ class EarlyStopping:
         """
         return iter >= self.patience
 
-    def get_state(self):
+    def get_state(self) -> NDArray:
         """Return where the rule has got to.
 
         Returns
@@ -137,7 +150,7 @@ class EarlyStopping:
         best = (0, -1) if self.best_iter is None else (self.best_validation_loss, self.best_iter)
         return np.array([self.patience, *best], float)
 
-    def set_state(self, state):
+    def set_state(self, state: NDArray) -> None:
         """Set the rule to where `get_state` was called.
 
         Parameters
@@ -179,11 +192,11 @@ class BestModel(Callback):
     True
     """
 
-    def __init__(self, stopping):
+    def __init__(self, stopping: EarlyStopping):
         self.stopping = stopping
-        self.params = {}
+        self.params: dict[str, NDArray] = {}
 
-    def on_begin(self, training):
+    def on_begin(self, training: Training) -> None:
         """Keep the first parameters.
 
         Parameters
@@ -193,7 +206,7 @@ class BestModel(Callback):
         """
         self._keep(training)
 
-    def on_compiled(self, training):
+    def on_compiled(self, training: Training) -> None:
         """Check whether a training that is resumed was over already.
 
         Parameters
@@ -203,7 +216,7 @@ class BestModel(Callback):
         """
         self._finish_if_over(training)
 
-    def on_minibatch(self, training):
+    def on_minibatch(self, training: Training) -> None:
         """Validate, if that is due.
 
         Parameters
@@ -218,7 +231,7 @@ class BestModel(Callback):
             self._keep(training)
         self._finish_if_over(training)
 
-    def on_end(self, training):
+    def on_end(self, training: Training) -> None:
         """Write ``best_model.npz``, if the training is finished and there is a directory.
 
         Parameters
@@ -232,7 +245,7 @@ class BestModel(Callback):
             training.run.save_model(training.model, "best_model.npz")
 
     @contextmanager
-    def applied(self, model):
+    def applied(self, model: Any) -> Iterator[None]:
         """Set the model to the best parameters for a while.
 
         Parameters
@@ -263,7 +276,7 @@ class BestModel(Callback):
         if self.stopping.is_over(training.n_iterations - 1):
             training.finish()
 
-    def get_state(self):
+    def get_state(self) -> dict[str, NDArray]:
         """Return the rule's state and the best parameters.
 
         Returns
@@ -272,7 +285,7 @@ class BestModel(Callback):
         """
         return {"stopping": self.stopping.get_state(), **self.params}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, NDArray]) -> None:
         """Set the rule's state and the best parameters.
 
         Parameters

@@ -3,10 +3,11 @@
 import hashlib
 import inspect
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytensor
@@ -18,10 +19,11 @@ from dae.models import Autoencoder, DenoisingAutoencoder
 from dae.random import RandomStreams
 from dae.training._minibatches import Minibatches, rows_in_window
 from dae.training._state import State
-from dae.training.config import Config
+from dae.training.callbacks import Callback
+from dae.training.config import AnyConfig, Config
 from dae.training.early_stopping import BestModel, EarlyStopping
-from dae.training.epochs import train_epochs
-from dae.training.run_directory import RunError
+from dae.training.epochs import Epoch, train_epochs
+from dae.training.run_directory import Run, RunError
 from dae.training.settings import ConfigError
 from dae.training.step import compile_step, compile_validation
 
@@ -40,8 +42,8 @@ class Fitted(NamedTuple):
         Every epoch that is done, those before a run was resumed included.
     """
 
-    model: object
-    history: list
+    model: Any
+    history: list[Epoch]
 
 
 class Training:
@@ -93,7 +95,14 @@ class Training:
     6 True
     """
 
-    def __init__(self, config, model, train_set, valid_set, run):
+    def __init__(
+        self,
+        config: Any,
+        model: Any,
+        train_set: tuple[Any, Any],
+        valid_set: tuple[Any, Any] | None,
+        run: Run | None,
+    ):
         self.config = config
         self.model = model
         self.train_set = train_set
@@ -101,27 +110,27 @@ class Training:
         self.run = run
         self._minibatches = Minibatches(*train_set, config.batch_size)
         self.n_train_batches = len(self._minibatches)
-        self.train_da = None
-        self.best_model = None
+        self.train_da: Callable | None = None
+        self.best_model: BestModel | None = None
         self.history = [] if run is None else run.history
         self.costs = [] if run is None else run.costs
         self.is_stopped = False
         self._is_finished = False
-        self._state = None
-        self._validation = None
-        self._validation_loss = None
+        self._state: Any = None
+        self._validation: Callable | None = None
+        self._validation_loss: float | None = None
 
     @property
-    def is_finished(self):
+    def is_finished(self) -> bool:
         """Whether nothing is left to do."""
         return self._is_finished or len(self.history) == self.config.training_epochs
 
     @property
-    def n_iterations(self):
+    def n_iterations(self) -> int:
         """The number of minibatches that are done, over all epochs."""
         return len(self.history) * self.n_train_batches + len(self.costs)
 
-    def stop(self):
+    def stop(self) -> None:
         """Stop the training after the present minibatch.
 
         If that completes an epoch, the epoch is still recorded and shown to the callbacks. Then
@@ -130,16 +139,16 @@ class Training:
         """
         self.is_stopped = True
 
-    def finish(self):
+    def finish(self) -> None:
         """Stop the training as `stop` does, but for good: `fit` also saves the model."""
         self.is_stopped = self._is_finished = True
 
-    def save_checkpoint(self):
+    def save_checkpoint(self) -> None:
         """Save a checkpoint now, if there is a directory."""
         if self.run is not None:
             self.run.save_checkpoint(self._state.get())
 
-    def validation_loss(self):
+    def validation_loss(self) -> float:
         """Return the loss of the model, as it is now, on the validation data.
 
         Returns
@@ -233,7 +242,16 @@ class Training:
             self._minibatches.set_order(rng.permutation(len(self.train_set[0])))
 
 
-def fit(config, data, *, validation=None, model=None, run=None, callbacks=(), progress=None):
+def fit(
+    config: AnyConfig,
+    data: Any,
+    *,
+    validation: Any = None,
+    model: Any = None,
+    run: Run | None = None,
+    callbacks: Sequence[Callback] = (),
+    progress: Callable | None = None,
+) -> Fitted:
     """Train a model.
 
     Nothing is printed, and without `run` nothing is written. With it a training that ends before

@@ -19,7 +19,9 @@ import math
 import warnings
 import zipfile
 from importlib.metadata import version
+from os import PathLike
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytensor
@@ -67,7 +69,9 @@ class ModelError(ValueError):
     """
 
 
-def save_model(path_or_file, model, about=None):
+def save_model(
+    path_or_file: str | PathLike | BinaryIO, model: Any, about: dict | None = None
+) -> None:
     """Write a trained model to a file, which `load_model` reads.
 
     Parameters
@@ -116,7 +120,7 @@ def save_model(path_or_file, model, about=None):
             np.savez(file, **arrays)
 
 
-def load_model(run_or_file):
+def load_model(run_or_file: str | PathLike) -> Any:
     """Read a trained model.
 
     Nothing in the file is executed.

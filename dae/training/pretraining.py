@@ -1,9 +1,10 @@
 """Pre-train the layers of a stack one by one, each kept in a run directory of its own."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from dae.training.callbacks import Callback
-from dae.training.fitting import fit
+from dae.training.fitting import Training, fit
 from dae.training.run_directory import Run
 
 
@@ -38,10 +39,10 @@ class Pretraining(Callback):
     2
     """
 
-    def __init__(self, callbacks=()):
+    def __init__(self, callbacks: Sequence[Callback] = ()):
         self._callbacks = callbacks
 
-    def on_begin(self, training):
+    def on_begin(self, training: Training) -> None:
         """Train the layers one by one, unless fine-tuning has begun.
 
         Parameters

@@ -1,28 +1,37 @@
 """A run directory: what was asked for, how it went, what came out, and where to go on from."""
 
+from __future__ import annotations
+
 import errno
 import inspect
 import json
 import os
 import platform
 import time
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from importlib.metadata import version
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 import dae
 from dae._files import atomic_write, naming
 from dae.training._checkpoints import Checkpoint, from_bytes, to_bytes
 from dae.training.callbacks import Callback
-from dae.training.config import settings_from_record
+from dae.training.config import AnyConfig, settings_from_record
 from dae.training.epochs import Epoch
 from dae.training.model_file import save_model
 from dae.training.settings import POSITIVE, ConfigError
+
+if TYPE_CHECKING:
+    from dae.training.fitting import Training
 
 CHECKPOINT_SECONDS = 60
 """How much work may be lost, where `checkpoint_every` does not say."""
@@ -111,7 +120,17 @@ class Run(Callback):
     [0, 1]
     """
 
-    def __init__(self, directory=None, checkpoint_every=None):
+    config: Any
+    fault: str | None
+    history: list[Epoch]
+    costs: list[float]
+    state: dict[str, NDArray]
+    columns: dict[str, Callable]
+    _saved_at: Any
+
+    def __init__(
+        self, directory: str | PathLike | None = None, checkpoint_every: int | None = None
+    ):
         expected, is_valid = POSITIVE
         if checkpoint_every is not None and not is_valid(checkpoint_every):
             raise ConfigError("checkpoint_every", checkpoint_every, expected)
@@ -133,19 +152,19 @@ class Run(Callback):
             self.directory / "run.lock", blocking=False, thread_local=False, fallback_to_soft=False
         )
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         """Return the run itself."""
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         """Close it."""
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Unlock the directory for other processes."""
         self._lock.release()
 
-    def check_is_new(self):
+    def check_is_new(self) -> None:
         """Refuse, without making anything, a directory that cannot hold a new run.
 
         Raises
@@ -169,7 +188,7 @@ class Run(Callback):
                     f"cannot write to {self.directory}: {there} is not a directory, or read-only"
                 )
 
-    def reopen(self):
+    def reopen(self) -> str | None:
         """Read where the run in the directory has got to, and lock it.
 
         Returns
@@ -208,7 +227,7 @@ class Run(Callback):
             raise RunError(f"{self.newest}: {error}") from error
         return self.fault
 
-    def check_config(self, config):
+    def check_config(self, config: AnyConfig) -> None:
         """Refuse settings under which the rest of a reopened run would not belong to its beginning.
 
         Parameters
@@ -241,7 +260,7 @@ class Run(Callback):
         if differences:
             raise RunError(f"cannot go on with {self.directory}: {'; '.join(differences)}")
 
-    def begin(self, config):
+    def begin(self, config: AnyConfig) -> None:
         """Write what there is before the next step: config.json, a checkpoint, and the costs.
 
         Parameters
@@ -299,7 +318,7 @@ class Run(Callback):
         texts = ["" if value is None else repr(value) for value in values]
         return ",".join([f"{epoch.epoch},{epoch.cost!r},{epoch.seconds:.6f}", *texts]) + "\n"
 
-    def save_epoch(self, epoch):
+    def save_epoch(self, epoch: Epoch) -> None:
         """Add an epoch to the history and to costs.csv.
 
         Parameters
@@ -318,7 +337,7 @@ class Run(Callback):
             file.flush()
             self._costs_stamp = _stamp(file.fileno())
 
-    def save_checkpoint(self, state):
+    def save_checkpoint(self, state: dict) -> None:
         """Write checkpoint.npz, and keep the one before.
 
         Parameters
@@ -344,7 +363,7 @@ class Run(Callback):
             self._write_costs()
         self._saved_at = time.monotonic()
 
-    def save_model(self, model, name="model.npz"):
+    def save_model(self, model: Any, name: str = "model.npz") -> None:
         """Write a model, for `load_model`, with how images were read, and its corruption level.
 
         Parameters
@@ -361,7 +380,7 @@ class Run(Callback):
         with self.written(name) as path, path.open("wb") as file:
             save_model(file, model, about)
 
-    def on_minibatch(self, training):
+    def on_minibatch(self, training: Training) -> None:
         """Save a checkpoint if the last one is a minute old.
 
         Parameters
@@ -372,7 +391,7 @@ class Run(Callback):
         if not self.checkpoint_every and time.monotonic() > self._saved_at + CHECKPOINT_SECONDS:
             training.save_checkpoint()
 
-    def on_epoch(self, training, epoch):
+    def on_epoch(self, training: Training, epoch: Epoch) -> None:
         """Save a checkpoint every `checkpoint_every` epochs.
 
         Parameters
@@ -385,7 +404,7 @@ class Run(Callback):
         if self.checkpoint_every and len(self.history) % self.checkpoint_every == 0:
             training.save_checkpoint()
 
-    def written(self, name):
+    def written(self, name: str) -> AbstractContextManager[Path]:
         """Write a file of the directory whole or not at all: see `dae._files.atomic_write`.
 
         Parameters

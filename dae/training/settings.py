@@ -1,6 +1,8 @@
 """What the settings of all kinds of training share: how they check themselves."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import ClassVar, Self
 
 
 class ConfigError(ValueError):
@@ -157,8 +159,8 @@ class Settings:
         For each setting what is expected, as in `VALID`.
     """
 
-    command = None
-    valid = VALID
+    command: ClassVar[str | None] = None
+    valid: ClassVar[Mapping] = VALID
     # Where a kind has no such setting:
     shuffle = False
     patience = None
@@ -189,7 +191,7 @@ class Settings:
             object.__setattr__(self, field.name, value)
 
     @classmethod
-    def from_record(cls, record):
+    def from_record(cls, record: dict) -> Self:
         """Return the settings that were stored as a dictionary.
 
         Parameters
@@ -217,7 +219,7 @@ class Settings:
             )
         return cls(**record)
 
-    def early_stopping(self, n_train_batches):
+    def early_stopping(self, n_train_batches: int) -> dict | None:
         """Return what the training's `EarlyStopping` is made with.
 
         Parameters

@@ -1,6 +1,8 @@
 """Compile one step of a training."""
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytensor
@@ -15,7 +17,9 @@ VALIDATION_ROWS = 500
 """How many rows are judged at once: enough to be fast, few enough for the cache."""
 
 
-def compile_train_da(model, train_set_x, *, batch_size, **settings):
+def compile_train_da(
+    model: Any, train_set_x: Variable, *, batch_size: int, **settings: Any
+) -> Callable:
     """Compile `train_da(index)`: one step on one minibatch, which returns its cost.
 
     Parameters
