@@ -6,7 +6,7 @@ PyTensor is there. `dae.train` is the command; to train from Python, call `dae.f
 
 from importlib import import_module
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _ROOMS = {
     "Autoencoder": "models.autoencoder",

@@ -3,10 +3,19 @@
 import ast
 import doctest
 import importlib
+import inspect
+import pydoc
+import re
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from sources import read_sources
+
+import dae
+
+API = Path(__file__).parents[1] / "docs" / "api.rst"
 
 VERBS = set(
     """
@@ -191,3 +200,30 @@ def test_examples_run(module, tmp_path, monkeypatch):
     failed, tried = doctest.testmod(importlib.import_module(module))
     assert tried > 0
     assert failed == 0
+
+
+def documented_names():
+    """The names that the page of the API lists, all below `dae`."""
+    return re.findall(r"^   ([\w.]+)$", API.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def has_example(thing):
+    """Whether the docstring of a function or class has an example, or that of its module for it."""
+    module = sys.modules[thing.__module__]
+    calls = rf"^(>>>|\.\.\.) .*\b{thing.__name__}\("
+    return ">>>" in inspect.getdoc(thing) or bool(re.search(calls, module.__doc__, re.MULTILINE))
+
+
+def test_the_api_page_lists_all_public_names():
+    assert set(dae.__all__) <= set(documented_names())
+
+
+@pytest.mark.parametrize("name", documented_names())
+def test_what_the_api_page_lists_has_an_example(name):
+    assert has_example(pydoc.locate(f"dae.{name}", forceload=False))
+
+
+def test_a_name_without_an_example_is_seen():
+    from dae.models import SigmoidLayer
+
+    assert not has_example(SigmoidLayer)

@@ -9,11 +9,32 @@ class DataError(ValueError):
     """The one exception for anything wrong with a data set.
 
     Its message is one line that names the file, what is wrong and, where there is one, the remedy.
+
+    Examples
+    --------
+    >>> import dae
+    >>> dae.load_data("digits.txt")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    dae.datasets._errors.DataError: digits.txt: no such file or folder; expected mini-mnist, ...
     """
 
 
 class DataWarning(UserWarning):
-    """What is read of a data set may not be what its owner expects; the message is one line."""
+    """What is read of a data set may not be what its owner expects; the message is one line.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> from dae.datasets import read_data
+    >>> np.save("dark.npy", np.zeros((9, 4), "uint8"))
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     dataset = read_data("dark.npy")
+    >>> print(caught[0].message)  # doctest: +ELLIPSIS
+    dark.npy: its pixels hardly vary (values from 0 to 0 of 255); expected bytes to 255, ...
+    """
 
 
 @contextmanager

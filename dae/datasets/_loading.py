@@ -55,6 +55,13 @@ class Dataset(NamedTuple):
     names : (tuple of str, tuple of str, tuple of str), or None
         Of a folder of images: the file of each training, validation and test image, relative to
         the folder, with "/" between folders.
+
+    Examples
+    --------
+    >>> train, valid, test, image_shape, *_ = read_data("mini-mnist")
+    >>> x, y = train
+    >>> x.shape, y.shape, image_shape
+    ((5000, 784), (5000,), (28, 28))
     """
 
     train: tuple
@@ -128,6 +135,11 @@ def to_floatX(x, dtype):
     -------
     ndarray of `dtype`
         Of the shape of `x`, C-contiguous.
+
+    Examples
+    --------
+    >>> to_floatX(np.array([0, 64, 128], "uint8"), "float32")
+    array([0.  , 0.25, 0.5 ], dtype=float32)
     """
     if x.dtype == np.uint8:
         return np.multiply(x, 1 / 256, dtype=dtype, order="C")
@@ -237,6 +249,13 @@ def read_data(
     -----
     Images in files are rotated as their EXIF data say. Of 16 bits the upper 8 are kept, so what
     has 12 bits needs `autocontrast`; a black drawing on a transparent ground needs a `background`.
+
+    Examples
+    --------
+    >>> dataset = read_data("mini-mnist")
+    >>> x, y = dataset.test
+    >>> x.shape, x.dtype, y[:5]
+    ((1000, 784), dtype('uint8'), array([7, 2, 1, 0, 4], dtype=int32))
     """
     if source == "mini-mnist":
         path = MINI_MNIST

@@ -43,6 +43,17 @@ class FileRows:
         `stamp_of` the file, when its header was read.
     bounded : bool, default=True
         Whether floats must be in [0, 1]: see `check_pixels`.
+
+    Examples
+    --------
+    >>> from dae.datasets import read_data
+    >>> np.save("images.npy", np.arange(4000).astype("uint8").reshape(1000, 4))
+    >>> rows = read_data("images.npy", lazy=True).train[0]
+    >>> len(rows), len(rows[:20])  # nothing is read yet
+    (1000, 20)
+    >>> rows[[0, 999]]
+    array([[  0,   1,   2,   3],
+           [156, 157, 158, 159]], dtype=uint8)
     """
 
     path: Path

@@ -81,6 +81,19 @@ class Autoencoder(NumericMethods):
     the same. A pickle holds the parameters alone, as arrays, and of cost, kind of noise, mean and
     scale what is not the default. The model that comes out of it has an input of its own, and
     noise from a seed of the operating system: call ``da.theano_rng.seed`` to choose one.
+
+    Examples
+    --------
+    >>> from numpy.random import RandomState
+    >>> da = Autoencoder(RandomState(123), n_visible=6, n_hidden=2)
+    >>> cost, updates = da.get_cost_updates(corruption_level=0.0, learning_rate=0.5)
+    >>> step = pytensor.function([da.x], cost, updates=updates)
+    >>> x = RandomState(1).uniform(size=(5, 6))
+    >>> costs = [float(step(x)) for _ in range(10)]
+    >>> costs[-1] < costs[0]
+    True
+    >>> da.encode(x).shape
+    (5, 2)
     """
 
     cost = "cross-entropy"
@@ -265,6 +278,13 @@ class DenoisingAutoencoder(Autoencoder):
     Attributes
     ----------
     corruption : str
+
+    Examples
+    --------
+    >>> from numpy.random import RandomState
+    >>> da = DenoisingAutoencoder(RandomState(123), n_visible=8, n_hidden=2)
+    >>> da.corrupt([[0.5] * 8], corruption_level=0.3, seed=1)
+    array([[0. , 0.5, 0.5, 0.5, 0. , 0.5, 0.5, 0.5]])
     """
 
     corruption = "masking"

@@ -1,4 +1,12 @@
-"""Noise, as expressions over the streams of `RandomStreams`."""
+"""Noise, as expressions over the streams of `RandomStreams`.
+
+Examples
+--------
+>>> from dae import RandomStreams
+>>> masking_noise(RandomStreams(1), 0.5 * pt.ones((2, 6)), 0.3).eval()
+array([[0. , 0.5, 0.5, 0.5, 0. , 0.5],
+       [0.5, 0.5, 0.5, 0.5, 0.5, 0.5]])
+"""
 
 import pytensor.tensor as pt
 

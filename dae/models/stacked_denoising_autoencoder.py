@@ -87,6 +87,17 @@ class StackedDenoisingAutoencoder:
     errors : scalar
         The share of wrong predictions.
     theano_rng : RandomStreams
+
+    Examples
+    --------
+    >>> from numpy.random import RandomState
+    >>> stack = StackedDenoisingAutoencoder(
+    ...     RandomState(1), n_ins=6, hidden_layers_sizes=(4, 3), n_outs=2
+    ... )
+    >>> [da.n_hidden for da in stack.dA_layers]
+    [4, 3]
+    >>> stack.logLayer.p_y_given_x.eval({stack.x: [[0, 1, 0, 1, 0, 1]]})  # before any training
+    array([[0.5, 0.5]])
     """
 
     def __init__(

@@ -41,6 +41,16 @@ def tile_raster_images(
     ValueError
         If the rows are not images of that shape, a tuple does not have four channels, or there
         are values outside [0, 1].
+
+    Examples
+    --------
+    Two images of one row each, one below the other:
+
+    >>> X = [[0.0, 1.0], [0.5, 0.25]]
+    >>> tile_raster_images(X, (1, 2), (2, 1), (1, 0), scale_rows_to_unit_interval=False)
+    array([[  0, 255],
+           [  0,   0],
+           [127,  63]], dtype=uint8)
     """
     if isinstance(X, tuple):
         return _tile_channels(
@@ -137,6 +147,12 @@ def draw_filters(W, img_shape):
     ------
     ValueError
         If the columns of W are not images of that shape.
+
+    Examples
+    --------
+    >>> W = np.random.default_rng(1).normal(size=(784, 100))
+    >>> draw_filters(W, (28, 28)).shape  # 10 rows of 10, a pixel apart
+    (289, 289)
     """
     return tile_images(_rows_to_unit_interval(W.T), img_shape, grid_shape(W.shape[1]))
 
@@ -181,6 +197,12 @@ def draw_side_by_side(*images, img_shape, tile_shape=None):
     ------
     ValueError
         If the rows are not images of that shape, or there are values outside [0, 1].
+
+    Examples
+    --------
+    >>> x, z = np.random.default_rng(1).uniform(size=(2, 30, 784))
+    >>> draw_side_by_side(x, z, img_shape=(28, 28)).shape
+    (86, 592)
     """
     if tile_shape is None:
         columns = min(len(images[0]), 10)
@@ -212,6 +234,12 @@ def draw_in_rows(*images, img_shape, n_columns=10):
     ------
     ValueError
         If the rows are not images of that shape, or there are values outside [0, 1].
+
+    Examples
+    --------
+    >>> x, tilde_x, z = np.random.default_rng(1).uniform(size=(3, 30, 784))
+    >>> draw_in_rows(x, tilde_x, z, img_shape=(28, 28)).shape
+    (86, 289)
     """
     rows = [X[:n_columns] for X in images]
     return tile_images(np.concatenate(rows), img_shape, (len(rows), len(rows[0])))
@@ -240,6 +268,15 @@ def sort_by_contribution(W_prime, y):
     -------
     ndarray of int, shape (n_hidden,)
         The numbers of the units, the one that contributes most first; equals keep their order.
+
+    Examples
+    --------
+    The second unit is always on; the third has larger weights than the first:
+
+    >>> W_prime = np.array([[1.0, 1.0], [9.0, 9.0], [2.0, 2.0]])
+    >>> y = np.array([[0.0, 1.0, 1.0], [1.0, 1.0, 0.0]])
+    >>> sort_by_contribution(W_prime, y)
+    array([2, 0, 1])
     """
     return np.argsort(-y.std(axis=0) * np.linalg.norm(W_prime, axis=1), kind="stable")
 
@@ -258,6 +295,12 @@ def enlarge(pixels, factor=None):
     -------
     ndarray, shape (factor * height, factor * width, ...)
         Of the dtype of `pixels`.
+
+    Examples
+    --------
+    >>> enlarge(np.array([[0, 255]], "uint8"), 2)
+    array([[  0,   0, 255, 255],
+           [  0,   0, 255, 255]], dtype=uint8)
     """
     if factor is None:
         factor = max(512 // max(pixels.shape[:2]), 1)
@@ -274,6 +317,10 @@ def save_image(file, pixels, format=None):
         Grey values, or red, green, blue and perhaps alpha.
     format : str, optional
         The format, such as "png"; by default the one that the extension of a path says.
+
+    Examples
+    --------
+    >>> save_image("grey.png", np.full((28, 28), 128, "uint8"))
     """
     from PIL import Image
 
@@ -290,6 +337,11 @@ def save_animation(file, frames, seconds=6):
         The pictures, all of the same shape; they are reduced to 32 colours.
     seconds : float, default=6
         How long it takes up to the last picture, which is shown for 2 seconds.
+
+    Examples
+    --------
+    >>> frames = [np.full((28, 28), level, "uint8") for level in (0, 128, 255)]
+    >>> save_animation("brighter.gif", frames, seconds=3)
     """
     from PIL import Image
 

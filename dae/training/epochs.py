@@ -20,6 +20,14 @@ class Epoch(NamedTuple):
         How long it took; of an epoch that was resumed, the last part.
     validation_loss : float or None
         The loss on the validation data after it; None without such data.
+
+    Examples
+    --------
+    >>> history = [Epoch(0, cost=138.4, seconds=0.5), Epoch(1, cost=108.1, seconds=0.4)]
+    >>> history[-1].cost
+    108.1
+    >>> min(history, key=lambda epoch: epoch.seconds).epoch
+    1
     """
 
     epoch: int

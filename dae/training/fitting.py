@@ -88,6 +88,17 @@ class Training:
         Whether `stop` or `finish` was called.
     is_finished : bool
         Whether nothing is left to do: all epochs are done, or `finish` was called.
+
+    Examples
+    --------
+    >>> import dae
+    >>> class Show(dae.Callback):
+    ...     def on_epoch(self, training, epoch):
+    ...         print(training.n_iterations, training.is_finished)
+    >>> config = dae.Config(n_hidden=2, training_epochs=2)
+    >>> fitted = dae.fit(config, np.full((60, 4), 0.5), callbacks=[Show()])
+    3 False
+    6 True
     """
 
     def __init__(self, config, model, train_set, valid_set, run):

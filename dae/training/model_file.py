@@ -56,7 +56,15 @@ SETTINGS = {"cost": COSTS, "corruption": NOISES}
 
 
 class ModelError(ValueError):
-    """A model file cannot be used; the message is one line."""
+    """A model file cannot be used; the message is one line.
+
+    Examples
+    --------
+    >>> load_model("none")
+    Traceback (most recent call last):
+        ...
+    dae.training.model_file.ModelError: none: no such file; expected a run directory or a model file
+    """
 
 
 def save_model(path_or_file, model, about=None):

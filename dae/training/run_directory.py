@@ -29,7 +29,15 @@ CHECKPOINT_SECONDS = 60
 
 
 class RunError(Exception):
-    """A directory cannot be used as asked; the message is one line."""
+    """A directory cannot be used as asked; the message is one line.
+
+    Examples
+    --------
+    >>> Run("none").reopen()
+    Traceback (most recent call last):
+        ...
+    dae.training.run_directory.RunError: none holds no run to go on with: it has no checkpoint.npz
+    """
 
 
 class NotEmptyError(RunError):

@@ -14,6 +14,15 @@ class ConfigError(ValueError):
         What it was given.
     expected : str
         What it may be, in words.
+
+    Examples
+    --------
+    >>> from dae import Config
+    >>> try:
+    ...     Config(batch_size=0)
+    ... except ConfigError as error:
+    ...     print(f"{error.name}: {error.expected}")
+    batch_size: a whole number above 0
     """
 
     def __init__(self, name, value, expected):
