@@ -14,6 +14,7 @@ import dae
 
 MAY_IMPORT = {
     "commands": {"training", "reports", "models", "compiler", "random", "datasets", "_files"},
+    "estimator": {"training", "datasets"},
     "training": {"models", "compiler", "random", "datasets", "_files"},
     "models": {"compiler", "random"},
     "compiler": {"_machine_code"},

@@ -1,8 +1,9 @@
 """How a command reads a data set: with a bar, and with warnings of one line."""
 
+import re
 import warnings
 
-from dae.datasets import DataWarning, read_data
+from dae.datasets import DataError, DataWarning, read_data
 
 IMAGE_SETTINGS = ("color", "crop", "autocontrast", "background", "skip_bad_images")
 """The settings of `Config` that say how `read_data` reads images in files."""
@@ -45,6 +46,13 @@ def read_for(session, source, image_shape=None, cache_dir=None, **options):
             warnings.simplefilter("always", DataWarning)
             warnings.showwarning = show
             return read_data(source, image_shape, cache_dir, progress, **options)
+    except DataError as error:
+        raise DataError(re.sub(r"the option (\w+)", name_option, str(error))) from error
     finally:
         for message in messages:  # not before the bar is gone
             session.complain(message)
+
+
+def name_option(match):
+    """Return the name that an option of `read_data` has on a command line."""
+    return f"the option --{match[1].replace('_', '-')}"

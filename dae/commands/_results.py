@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import RandomState
 
 from dae.commands._run_page import UNITS, write_run_page
-from dae.commands._views import NUMPY, Views, compile_view, standardize
+from dae.commands._views import N_VIEWED, NUMPY, Views, choose_images, compile_view, standardize
 from dae.datasets import to_floatX
 from dae.random import RandomStreams
 from dae.reports.curves import plot_costs
@@ -20,9 +20,6 @@ from dae.reports.tiles import (
     sort_by_contribution,
 )
 from dae.training.baselines import image_costs
-
-N_VIEWED = 1000
-"""So many images are viewed at a time; the first decide the order of the units."""
 
 
 class Results(NamedTuple):
@@ -109,7 +106,7 @@ def save_results(run, model, dataset, judge, sort_filters=False, snapshots=None,
     """
     results = compute_results(run, model, dataset, judge, sort_filters, snapshots)
     shape = run.config.image_shape
-    original, _, reconstructed, _ = results.views.in_range(100)
+    original, _, reconstructed, _ = results.views.to_draw()
     with run.written("filters.png") as path:
         save_image(path, enlarge(draw_filters(results.W, shape)))
     with run.written("reconstructions.png") as path:
@@ -145,11 +142,12 @@ def compute_results(run, model, dataset, judge, sort_filters, snapshots):
     """
     config = run.config
     parts = {"test": dataset.test, "validation": dataset.valid, "training": dataset.train}
-    images = {name: x for name, (x, _) in parts.items() if len(x)}
-    shown_part = next(iter(images))
+    shown_part, (shown_x, labels) = next(
+        (name, part) for name, part in parts.items() if len(part[0])
+    )
     judged_x = judge.images()
     view = compile_view(model, config.corruption_level, config.seed)
-    views = view(to_floatX(images[shown_part][:N_VIEWED], config.floatX))
+    views = view(to_floatX(shown_x[choose_images(len(shown_x), labels)], config.floatX))
     W = model.W.get_value(borrow=True)
     order = np.arange(W.shape[1])
     if sort_filters:
@@ -164,7 +162,7 @@ def compute_results(run, model, dataset, judge, sort_filters, snapshots):
         costs.extend(image_costs(x, z, model.cost))
         costs_with_noise.extend(image_costs(x, denoised, model.cost))
     return Results(
-        n_train=len(images["training"]),
+        n_train=len(dataset.train[0]),
         n_pixels=math.prod(config.image_shape[:2]),
         W=W[:, order],
         is_sorted=sort_filters,

@@ -189,7 +189,7 @@ def show_images(config, results):
     dict
         Sections of the page: see `write_page`.
     """
-    original, corrupted, reconstructed, denoised = results.views.in_range(100)
+    original, corrupted, reconstructed, denoised = results.views.to_draw()
     sections = {}
     if config.corruption_level:
         sections["Noise"] = picture(

@@ -154,7 +154,7 @@ def _save_and_say_results(training, test, session):
     errors = f"best validation error {_percent(best.stopping.best_validation_loss)}"
     with best.applied(model):
         if test is not None:
-            errors += f", with test error {_percent(compile_validation(model, test)())}"
+            errors += f", with test error {_percent(compile_validation(model, test)(test))}"
         W = model.params[0].get_value()
     with run.written("filters.png") as path:
         save_image(path, enlarge(draw_filters(W, training.config.image_shape)))

@@ -13,6 +13,12 @@ from dae.random import RandomStreams
 NUMPY = Mode("py", "fast_compile")
 """For a few calls, which are not worth machine code, nor the C of PyTensor's other modes."""
 
+N_VIEWED = 1000
+"""So many images are viewed at a time; those of a page decide the order of its units."""
+
+N_DRAWN = 100
+"""So many of them are drawn."""
+
 
 class Views(NamedTuple):
     """Images, and what a model makes of them.
@@ -33,20 +39,38 @@ class Views(NamedTuple):
     denoised: np.ndarray
     codes: np.ndarray
 
-    def in_range(self, n):
+    def to_draw(self):
         """Return the first images of all kinds but codes, clipped to what can be drawn.
-
-        Parameters
-        ----------
-        n : int
-            How many.
 
         Returns
         -------
-        list of ndarray, shape (n, n_visible)
+        list of ndarray, shape (`N_DRAWN`, n_visible)
             In the order of the attributes, in [0, 1].
         """
-        return [np.clip(images[:n], 0, 1) for images in self[:4]]
+        return [np.clip(images[:N_DRAWN], 0, 1) for images in self[:4]]
+
+
+def choose_images(n_images, labels):
+    """Choose the images to view, those to draw first.
+
+    Parameters
+    ----------
+    n_images : int
+        How many there are.
+    labels : ndarray of int, shape (n_images,), or None
+        Their classes.
+
+    Returns
+    -------
+    ndarray of int
+        The numbers of the first images; where one class comes after the other, as from folders,
+        of images from all of them.
+    """
+    numbers = np.arange(n_images)
+    if labels is not None and np.all(np.diff(labels) >= 0):
+        step = -(-n_images // N_DRAWN)
+        numbers = np.concatenate([numbers[start::step] for start in range(step)])
+    return numbers[:N_VIEWED]
 
 
 def compile_view(model, corruption_level, seed):

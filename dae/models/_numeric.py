@@ -17,34 +17,136 @@ BATCH_SIZE = 240
 _compiled: WeakKeyDictionary = WeakKeyDictionary()
 
 
-def encode(model, images):
-    """Compute the values of the hidden units; see `dae.Autoencoder.encode`."""
-    images = _checked("images", images, model.n_visible, bytes_too=True)
-    function, _ = _function(model, _codes)
-    codes = np.empty((len(images), model.n_hidden), model.x.dtype)
-    for rows in _batches(len(images)):
-        codes[rows] = function(_input_of(model, images[rows]))
-    return codes
+class NumericMethods:
+    """The methods of an autoencoder that take and return arrays.
 
+    The class that has them has also `get_corrupted_input`, `get_hidden_values` and
+    `get_reconstructed_input`, `x`, `n_visible` and `n_hidden`.
 
-def decode(model, codes):
-    """Compute images from the values of hidden units; see `dae.Autoencoder.decode`."""
-    codes = _checked("codes", codes, model.n_hidden, bytes_too=False)
-    function, _ = _function(model, _decoded)
-    images = np.empty((len(codes), model.n_visible), model.x.dtype)
-    for rows in _batches(len(codes)):
-        images[rows] = _pixels_of(model, function(np.ascontiguousarray(codes[rows], images.dtype)))
-    return images
+    Attributes
+    ----------
+    mean, scale : ndarray, shape (n_visible,), or None
+        What is subtracted from images, and what they are divided by then, before they are encoded;
+        None, the default, for nothing.
+    """
 
+    mean = scale = None
 
-def corrupt(model, images, corruption_level, seed):
-    """Compute images with noise; see `dae.Autoencoder.corrupt`."""
-    return _map_images(model, _corrupted, images, corruption_level, seed)
+    def encode(self, images):
+        """Compute the codes of images: the values of the hidden units, without noise.
 
+        The formulas are compiled when they are first needed, once for each model, and applied to
+        some hundred images at a time; so beside the result hardly any memory is taken.
 
-def reconstruct(model, images, corruption_level, seed):
-    """Compute reconstructions of images; see `dae.Autoencoder.reconstruct`."""
-    return _map_images(model, _reconstructed, images, corruption_level, seed)
+        Parameters
+        ----------
+        images : array_like of uint8 or float, shape (n, n_visible)
+            Bytes are divided by 256.
+
+        Returns
+        -------
+        ndarray, shape (n, n_hidden)
+            Of the dtype of `x`.
+
+        Raises
+        ------
+        ValueError
+            If `images` has another shape, or values that are neither bytes nor floats.
+
+        Examples
+        --------
+        >>> import dae
+        >>> from numpy.random import RandomState
+        >>> images = dae.load_data()[2][0].get_value()
+        >>> da = dae.Autoencoder(RandomState(1), n_hidden=5)
+        >>> codes = da.encode(images)
+        >>> codes.shape
+        (1000, 5)
+        >>> bool((da.decode(codes) == da.reconstruct(images)).all())
+        True
+        """
+        images = _checked("images", images, self.n_visible, bytes_too=True)
+        function, _ = _function(self, _codes)
+        codes = np.empty((len(images), self.n_hidden), self.x.dtype)
+        for rows in _batches(len(images)):
+            codes[rows] = function(_input_of(self, images[rows]))
+        return codes
+
+    def decode(self, codes):
+        """Compute images from codes.
+
+        Parameters
+        ----------
+        codes : array_like of float, shape (n, n_hidden)
+
+        Returns
+        -------
+        ndarray, shape (n, n_visible)
+            Of the dtype of `x`.
+
+        Raises
+        ------
+        ValueError
+            If `codes` has another shape, or values that are no floats.
+        """
+        codes = _checked("codes", codes, self.n_hidden, bytes_too=False)
+        function, _ = _function(self, _decoded)
+        images = np.empty((len(codes), self.n_visible), self.x.dtype)
+        for rows in _batches(len(codes)):
+            y = np.ascontiguousarray(codes[rows], images.dtype)
+            images[rows] = _pixels_of(self, function(y))
+        return images
+
+    def corrupt(self, images, corruption_level, seed=None):
+        """Compute images with noise.
+
+        Parameters
+        ----------
+        images : array_like of uint8 or float, shape (n, n_visible)
+            Bytes are divided by 256.
+        corruption_level : float
+            See `get_corrupted_input`.
+        seed : int, optional
+            Decides the noise, which `theano_rng` has no part in. By default one from the
+            operating system.
+
+        Returns
+        -------
+        ndarray, shape (n, n_visible)
+            Of the dtype of `x`.
+
+        Raises
+        ------
+        ValueError
+            If `images` has another shape, or values that are neither bytes nor floats, or if the
+            corruption level is impossible.
+        """
+        return _map_images(self, _corrupted, images, corruption_level, seed)
+
+    def reconstruct(self, images, corruption_level=0, seed=None):
+        """Compute the reconstructions of images, with noise added to them first if asked.
+
+        Parameters
+        ----------
+        images : array_like of uint8 or float, shape (n, n_visible)
+            Bytes are divided by 256.
+        corruption_level : float, default=0
+            See `get_corrupted_input`.
+        seed : int, optional
+            Decides the noise: that which `corrupt` adds with the same seed. By default one from
+            the operating system.
+
+        Returns
+        -------
+        ndarray, shape (n, n_visible)
+            Of the dtype of `x`.
+
+        Raises
+        ------
+        ValueError
+            As for `corrupt`.
+        """
+        return _map_images(self, _reconstructed, images, corruption_level, seed)
 
 
 def _map_images(model, formula, images, corruption_level, seed):

@@ -5,14 +5,14 @@ import copy
 import pytensor
 import pytensor.tensor as pt
 
-from dae.models import _numeric
+from dae.models._numeric import NumericMethods
 from dae.models._parameters import initial_weights, layer_parameters
 from dae.models.costs import COSTS
 from dae.models.noise import NOISES
 from dae.random import RandomStreams
 
 
-class Autoencoder:
+class Autoencoder(NumericMethods):
     r"""An autoencoder, by default with tied weights.
 
     .. math::
@@ -97,7 +97,6 @@ class Autoencoder:
     """
 
     cost = "cross-entropy"
-    mean = scale = None
 
     def __init__(
         self,
@@ -220,111 +219,6 @@ class Autoencoder:
     def feedforward(self):
         """Return the reconstruction of the input, without corruption."""
         return self.get_reconstructed_input(self.get_hidden_values(self.x))
-
-    def encode(self, images):
-        """Compute the codes of images: the values of the hidden units, without noise.
-
-        The formulas are compiled when they are first needed, once for each model, and applied to
-        some hundred images at a time; so beside the result hardly any memory is taken.
-
-        Parameters
-        ----------
-        images : array_like of uint8 or float, shape (n, n_visible)
-            Bytes are divided by 256.
-
-        Returns
-        -------
-        ndarray, shape (n, n_hidden)
-            Of the dtype of `x`.
-
-        Raises
-        ------
-        ValueError
-            If `images` has another shape, or values that are neither bytes nor floats.
-
-        Examples
-        --------
-        >>> import dae
-        >>> from numpy.random import RandomState
-        >>> images = dae.load_data()[2][0].get_value()
-        >>> da = dae.Autoencoder(RandomState(1), n_hidden=5)
-        >>> codes = da.encode(images)
-        >>> codes.shape
-        (1000, 5)
-        >>> bool((da.decode(codes) == da.reconstruct(images)).all())
-        True
-        """
-        return _numeric.encode(self, images)
-
-    def decode(self, codes):
-        """Compute images from codes.
-
-        Parameters
-        ----------
-        codes : array_like of float, shape (n, n_hidden)
-
-        Returns
-        -------
-        ndarray, shape (n, n_visible)
-            Of the dtype of `x`.
-
-        Raises
-        ------
-        ValueError
-            If `codes` has another shape, or values that are no floats.
-        """
-        return _numeric.decode(self, codes)
-
-    def corrupt(self, images, corruption_level, seed=None):
-        """Compute images with noise.
-
-        Parameters
-        ----------
-        images : array_like of uint8 or float, shape (n, n_visible)
-            Bytes are divided by 256.
-        corruption_level : float
-            See `get_corrupted_input`.
-        seed : int, optional
-            Decides the noise, which `theano_rng` has no part in. By default one from the
-            operating system.
-
-        Returns
-        -------
-        ndarray, shape (n, n_visible)
-            Of the dtype of `x`.
-
-        Raises
-        ------
-        ValueError
-            If `images` has another shape, or values that are neither bytes nor floats, or if the
-            corruption level is impossible.
-        """
-        return _numeric.corrupt(self, images, corruption_level, seed)
-
-    def reconstruct(self, images, corruption_level=0, seed=None):
-        """Compute the reconstructions of images, with noise added to them first if asked.
-
-        Parameters
-        ----------
-        images : array_like of uint8 or float, shape (n, n_visible)
-            Bytes are divided by 256.
-        corruption_level : float, default=0
-            See `get_corrupted_input`.
-        seed : int, optional
-            Decides the noise: that which `corrupt` adds with the same seed. By default one from
-            the operating system.
-
-        Returns
-        -------
-        ndarray, shape (n, n_visible)
-            Of the dtype of `x`.
-
-        Raises
-        ------
-        ValueError
-            As for `corrupt`.
-        """
-        return _numeric.reconstruct(self, images, corruption_level, seed)
 
     def __copy__(self):
         """Return a model that shares parameters, input and streams with this one."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytensor
+from numpy.random import RandomState
 
 from dae.datasets import FileRows
 
@@ -37,6 +38,8 @@ class Minibatches:
         The labels, where they are learned from.
     batch_size : int
         Number of rows in a minibatch.
+    window : list of shared variables, optional
+        Those of a step that is compiled already; by default new ones.
 
     Attributes
     ----------
@@ -44,10 +47,10 @@ class Minibatches:
         Rows of x and, where there are labels, of y.
     """
 
-    def __init__(self, x, y, batch_size):
+    def __init__(self, x, y, batch_size, window=None):
         self._parts = [part for part in (x, y) if part is not None]
         self._batch_size = batch_size
-        self.window = [
+        self.window = window or [
             pytensor.shared(np.asarray(part[:batch_size]), borrow=True) for part in self._parts
         ]
         self.set_order(None)
@@ -69,6 +72,16 @@ class Minibatches:
         self._n_in_window = len(self)
         if order is not None or isinstance(self._parts[0], FileRows):
             self._n_in_window = max(1, rows_in_window(self._parts[0]) // self._batch_size)
+
+    def shuffle(self, seed, epoch):
+        """Set the order of an epoch to a random one.
+
+        Parameters
+        ----------
+        seed, epoch : int
+            They decide the order, so that no state has to be kept to go on later.
+        """
+        self.set_order(RandomState([seed, epoch]).permutation(len(self._parts[0])))
 
     def find(self, index):
         """Move the window to where it holds a minibatch.

@@ -15,7 +15,12 @@ from numpy.random import RandomState
 from pytensor.compile.sharedvalue import SharedVariable
 
 from dae.datasets import FileRows, read_data, to_floatX
-from dae.models import Autoencoder, DenoisingAutoencoder
+from dae.models import (
+    Autoencoder,
+    DenoisingAutoencoder,
+    LogisticRegression,
+    StackedDenoisingAutoencoder,
+)
 from dae.random import RandomStreams
 from dae.training._minibatches import Minibatches, rows_in_window
 from dae.training._state import State
@@ -29,6 +34,9 @@ from dae.training.step import compile_step, compile_validation
 
 VALIDATION_SHARE = 0.02
 """How much of the time validations may take, where `Config.validate_every` does not say."""
+
+OWN_MODELS = (Autoencoder, DenoisingAutoencoder, LogisticRegression, StackedDenoisingAutoencoder)
+"""The models whose formulas take variables for settings; one of a user's may need the numbers."""
 
 
 class Fitted(NamedTuple):
@@ -166,7 +174,7 @@ class Training:
         if self._validation is None:
             self._validation = compile_validation(self.model, self.valid_set)
         if self._validation_loss is None:
-            self._validation_loss = self._validation()
+            self._validation_loss = self._validation(self.valid_set)
         return self._validation_loss
 
     def _compile(self, callbacks):
@@ -174,7 +182,12 @@ class Training:
         model, config, run = self.model, self.config, self.run
         names = inspect.signature(model.get_cost_updates).parameters
         settings = {name: value for name, value in asdict(config).items() if name in names}
-        step, updated = compile_step(model, self._minibatches.window, config.batch_size, settings)
+        batch_size = config.batch_size
+        if type(model) in OWN_MODELS:
+            # The same graph, whatever the numbers are: its machine code is in PyTensor's cache.
+            settings = {name: pytensor.shared(float(value)) for name, value in settings.items()}
+            batch_size = pytensor.shared(batch_size)
+        step, updated = compile_step(model, self._minibatches.window, batch_size, settings)
         self.train_da = lambda index: step(self._minibatches.find(index))
         self._state = State(model, updated, callbacks)
         if run is not None and run.state:
@@ -237,9 +250,7 @@ class Training:
     def _shuffle(self):
         """Set the order of the epoch that is about to begin or to go on."""
         if self.config.shuffle:
-            # The epoch decides, so that no state has to be kept to go on later.
-            rng = RandomState([self.config.seed, len(self.history)])
-            self._minibatches.set_order(rng.permutation(len(self.train_set[0])))
+            self._minibatches.shuffle(self.config.seed, len(self.history))
 
 
 def fit(

@@ -67,7 +67,7 @@ def compile_step(model, train_set, batch_size, settings):
         As for `compile_train_da`.
     train_set : list of shared variables
         The training data: their x and, where the model learns from labels, their y.
-    batch_size : int
+    batch_size : int or shared variable
         Number of rows in a minibatch.
     settings : dict
         From the names of parameters of ``model.get_cost_updates`` to their values.
@@ -112,12 +112,12 @@ def compile_validation(model, valid_set):
         It has `x`, for data with labels `y`, and `get_validation_loss`, which returns the mean loss
         of a minibatch.
     valid_set : (ndarray or FileRows, ndarray or None)
-        The data ``x`` and their labels ``y``.
+        Data ``x`` and their labels ``y``, or others of the same dtypes.
 
     Returns
     -------
     callable
-        Without arguments; it returns the mean loss over all rows.
+        Called with the data; it returns the mean loss over all rows.
     """
     parts = [part for part in valid_set if part is not None]
     minibatch = [pt.tensor(dtype=part.dtype, shape=(None,) * part.ndim) for part in parts]
@@ -127,9 +127,10 @@ def compile_validation(model, valid_set):
         givens=_givens(model, minibatch),
         name="validation_loss",
     )
-    bounds = [*range(0, len(parts[0]), VALIDATION_ROWS), len(parts[0])]
 
-    def validation_loss():
+    def validation_loss(valid_set):
+        parts = [part for part in valid_set if part is not None]
+        bounds = [*range(0, len(parts[0]), VALIDATION_ROWS), len(parts[0])]
         losses = [
             float(loss(*(np.asarray(part[start:stop]) for part in parts)))
             for start, stop in pairwise(bounds)

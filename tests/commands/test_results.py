@@ -20,7 +20,7 @@ from dae.commands._judging import Judge
 from dae.commands._results import save_results
 from dae.commands._run_page import command_to_repeat
 from dae.commands._snapshots import _reorder
-from dae.commands._views import compile_view
+from dae.commands._views import N_DRAWN, N_VIEWED, choose_images, compile_view
 from dae.commands.train import make_parser
 from dae.datasets import Dataset
 from dae.reports.tiles import draw_filters, grid_shape
@@ -342,3 +342,13 @@ def test_of_very_many_images_every_third_is_looked_at(tmp_path):
     assert "6667 training images" in page
     baseline = compute_baselines(x[::3], x[::3], 2)["mean image"]
     assert read_table(page, "How good it is")["always the mean image"][0] == describe(baseline)
+
+
+def test_of_images_that_lie_class_by_class_all_classes_are_drawn():
+    labels = np.repeat(np.arange(7, dtype=np.int32), 300)
+    chosen = choose_images(len(labels), labels)
+    assert len(set(chosen)) == N_VIEWED
+    assert set(labels[chosen[:N_DRAWN]]) == set(range(7))
+    for others in None, labels[::-1]:
+        assert_array_equal(choose_images(len(labels), others), range(N_VIEWED))
+    assert_array_equal(choose_images(3, labels[:3]), range(3))

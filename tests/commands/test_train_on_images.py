@@ -95,8 +95,11 @@ def test_colours_are_visible_units(command, photos, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], r"2\.png: image file is truncated.* \(the option skip_bad_images leaves it out\)$"),
-        (["--skip-bad-images", "--crop"], "photos: the option crop needs an image shape, such as"),
+        ([], r"2\.png: image file is truncated.* \(the option --skip-bad-images leaves it out\)$"),
+        (
+            ["--skip-bad-images", "--crop"],
+            "photos: the option --crop needs an image shape, ",
+        ),
         (["--background=wite"], "background is 'wite'; expected a colour, such as white, black or"),
         (["--background"], "argument --background: expected one argument"),
         (["--image-shape=4x4x3"], "'4x4x3' is not HEIGHTxWIDTH in pixels"),

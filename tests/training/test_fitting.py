@@ -168,6 +168,19 @@ def test_a_model_that_is_given_is_trained_further():
         assert_array_equal(value, expected)
 
 
+@pytest.mark.parametrize("level", [0, 0.3])
+def test_other_numbers_need_no_other_machine_code(level):
+    def machine_code():
+        return sorted(Path(pytensor.config.base_compiledir).rglob("*.nb[ci]"))
+
+    fit(replace(SMALL, corruption_level=level), X)
+    before = machine_code()
+    assert before
+    other = {"corruption_level": level and 0.7, "learning_rate": 1, "batch_size": 10}
+    fit(replace(SMALL, n_hidden=5, seed=1, **other), X)
+    assert machine_code() == before
+
+
 def test_only_the_settings_that_a_model_takes_are_passed_to_it():
     class Needy(Momentum):
         def get_cost_updates(self, batch_size, seed, momentum=0.5, *, learning_rate):
