@@ -19,7 +19,7 @@ for notebook in HERE.parent.glob("notebooks/*.ipynb"):
 
 project = "dae"
 release = version = dae.__version__
-project_copyright = "the authors of dae; the code is under the BSD 3-Clause licence"
+project_copyright = "2026, the dae developers; the code is under the BSD 3-Clause licence"
 
 extensions = [
     "myst_nb",

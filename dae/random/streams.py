@@ -32,7 +32,7 @@ from dae._machine_code import cache_key
 from dae.random import _twister
 from dae.random._twister import GAUSS, HAS_GAUSS, POSITION, WORDS
 
-VERSION = 3
+VERSION = 4
 """See `dae._machine_code.cache_key`."""
 
 STATE_SIZE = GAUSS.stop
