@@ -75,15 +75,15 @@ class DenoisingAutoencoderTransformer(
 
     Attributes
     ----------
-    components_ : ndarray, shape (n_components, n_features_in_)
+    components_ : ndarray, shape (n_components, n_features)
         The transpose of the weights W.
     intercept_hidden_ : ndarray, shape (n_components,)
         The biases b of the hidden units.
-    intercept_visible_ : ndarray, shape (n_features_in_,)
+    intercept_visible_ : ndarray, shape (n_features,)
         The biases b' of the visible units.
     n_features_in_ : int
         Number of visible units.
-    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+    feature_names_in_ : ndarray of str, shape (n_features,)
         The names of the columns, if the data have any.
     n_iter_ : int
         Number of passes that were trained, those before a `warm_start` included.
