@@ -1,7 +1,7 @@
 """Costs, as expressions.
 
-Examples
---------
+Here that of a white and a black pixel which are both reconstructed as grey:
+
 >>> x, z = pt.constant([[1.0, 0.0]]), pt.constant([[0.5, 0.5]])
 >>> cross_entropy(x, z).eval().round(2)
 array([1.39])

@@ -1,7 +1,7 @@
 """Noise, as expressions over the streams of `RandomStreams`.
 
-Examples
---------
+Here a part of twelve grey pixels is hidden:
+
 >>> from dae import RandomStreams
 >>> masking_noise(RandomStreams(1), 0.5 * pt.ones((2, 6)), 0.3).eval()
 array([[0. , 0.5, 0.5, 0.5, 0. , 0.5],
