@@ -154,7 +154,7 @@ def check_compilation(notebook):
 
     compiled = words.findall(printed(notebook, "pytensor.dprint(train_da"))
     assert set(compiled) >= OPERATIONS
-    assert compiled.count("Gemm") == 5
+    assert compiled.count("Gemm") == 4
     assert not REPLACED & set(compiled)
 
     listing = printed(notebook, 'mode.excluding("dae")')

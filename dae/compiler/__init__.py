@@ -11,9 +11,12 @@ The ops are compiled by Numba, PyTensor's default. Functions for its C, JAX and 
 are left as PyTensor has them, and so are all formulas that are not recognised:
 
 - a matrix product, with the row or matrix that is added to it, and sums of such products, which
-  go into the memory of a parameter in its update (`ops.Gemm`; transposes are not copied);
+  go into the memory of a parameter in its update, two at once (`ops.Gemm`; transposes are not
+  copied);
 - the cross-entropy of a sigmoid, summed over rows or over all, and its gradient
   (`ops.CrossEntropy`): both from one exponential function, and finite for saturated units;
+- the logarithms of the probabilities that a softmax gives to the classes of rows, and their
+  gradient (`ops.LogLikelihood`);
 - the sigmoid, and the sums of columns (`ops.Sigmoid`, `ops.ColumnSum`).
 
 Large products and passes are divided among the cores that the process may use, or as many threads

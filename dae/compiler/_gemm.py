@@ -11,7 +11,7 @@ row of b is loaded once, and multiplied by one number of each row of a.
 """
 
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, reduce
 
 import llvmlite.binding
 from llvmlite import ir
@@ -31,7 +31,7 @@ from pytensor.link.numba.dispatch.basic import numba_njit
 
 from dae.compiler._threads import wanted_blocks, write_shared
 
-VERSION = 5
+VERSION = 6
 """See `dae._machine_code.cache_key`."""
 
 DEPTH = 128
@@ -75,9 +75,22 @@ def smaller(builder, i, j):
     return builder.select(builder.icmp_signed("<", i, number(j)), i, number(j))
 
 
+def larger(builder, i, j):
+    """Return the larger of two numbers of the code being written."""
+    return builder.select(builder.icmp_signed(">", i, number(j)), i, number(j))
+
+
 def ceiling(builder, i, j):
     """Return i / j, rounded up."""
     return builder.sdiv(builder.add(i, builder.sub(number(j), number(1))), number(j))
+
+
+def choose(builder, i, values):
+    """Return the value number i of some."""
+    chosen = values[0]
+    for j, value in enumerate(values[1:], 1):
+        chosen = builder.select(builder.icmp_signed("==", i, number(j)), value, chosen)
+    return chosen
 
 
 class Matrix:
@@ -362,11 +375,27 @@ def write_close_columns(builder, vector, height, m, n, depth, a):
     return tile_step, Matrix(builder, start, a.element, 1, column_step)
 
 
-@cache
-def add_product(dtype, a_transposed, b_transposed):
-    """Return the function that adds alpha times the product of two matrices to c.
+def write_outer_products(builder, vector, rows, columns, c, alpha, products):
+    """Write code that adds products of a column and a row to c, in the order of its memory.
 
-    Its arguments are c, alpha (without dimensions), a and b, all C-contiguous.
+    That of tiles would take most of the time for finding the way from one to the next.
+    """
+    with loop(builder, rows) as i:
+        for j, width, _, mask in strips(builder, 2 * vector, columns):
+            scale, total = alpha.repeat(0, 0, width), c.load(i, j, width, mask)
+            for a, b in products:
+                term = builder.fmul(a.repeat(i, 0, width), b.load(0, j, width, mask))
+                term = builder.fmul(scale, term, flags=["contract"])
+                total = builder.fadd(total, term, flags=["contract"])
+            c.store(total, i, j, mask)
+
+
+@cache
+def add_products(dtype, a_transposed, b_transposed):
+    """Return two functions, which add alpha times one matrix product to c, or that of two.
+
+    Its arguments are c, alpha (without dimensions), a, b, and those of a second product, if any;
+    all matrices are C-contiguous. Each block of c is read from memory and written back once.
     """
     element = {"float32": ir.FloatType(), "float64": ir.DoubleType()}[dtype]
     register_size, height = registers()
@@ -375,57 +404,94 @@ def add_product(dtype, a_transposed, b_transposed):
     width = 2 * vector
 
     @intrinsic
-    def multiply(_, c, alpha, a, b, rows, columns, across, blocks):
+    def multiply(_, c, alpha, matrices, rows, columns, across, blocks):
         def write(context, builder, signature, args):
-            arrays = [
-                context.make_array(kind)(context, builder, value)
-                for kind, value in zip(signature.args[:4], args[:4], strict=True)
+            def parts(kind, value):
+                array = context.make_array(kind)(context, builder, value)
+                return array.data, *unpack_tuple(builder, array.shape)
+
+            c, m, n = parts(signature.args[0], args[0])
+            [alpha] = parts(signature.args[1], args[1])
+            factors = [
+                value
+                for pair in zip(signature.args[2], unpack_tuple(builder, args[2]), strict=True)
+                for value in parts(*pair)
             ]
-            shapes = [unpack_tuple(builder, array.shape) for array in arrays]
-            [(m, n), _, a_shape, (_, b_step)] = shapes
-            starts = [array.data for array in arrays]
-            *sizes, blocks = args[4:]
-            values = [*starts, m, n, *a_shape, b_step, *sizes]
+            *sizes, blocks = args[3:]
+            values = [c, m, n, alpha, *sizes, *factors]
             write_shared(builder, blocks, values, write_block)
             return context.get_dummy_value()
 
-        return types.void(c, alpha, a, b, rows, columns, across, blocks), write
+        return types.void(c, alpha, matrices, rows, columns, across, blocks), write
 
-    def write_block(builder, index, *values):
-        *starts, m, n, a_rows, a_columns, b_step, rows, columns, across = values
-        steps = n, 0, a_columns, b_step
-        c, alpha, a, b = (
-            Matrix(builder, start, element, step) for start, step in zip(starts, steps, strict=True)
-        )
-        terms = a_rows if a_transposed else a_columns
-        a, b = a.T if a_transposed else a, b.T if b_transposed else b
+    def write_block(builder, index, c, m, n, alpha, rows, columns, across, *factors):
+        c = Matrix(builder, c, element, n)
+        alpha = Matrix(builder, alpha, element, 0)
         i = builder.mul(builder.sdiv(index, across), rows)
         j = builder.mul(builder.srem(index, across), columns)
         rows = smaller(builder, builder.sub(m, i), rows)
         columns = smaller(builder, builder.sub(n, j), columns)
-        # The parts of a sum are of the same length, which depends on nothing else.
-        depth = ceiling(builder, terms, ceiling(builder, terms, DEPTH))
-        with loop(builder, terms, depth) as k:
-            some = smaller(builder, builder.sub(terms, k), depth)
-            builder.assume(builder.icmp_signed(">", some, number(0)))
-            parts = c.part(i, j), alpha, a.part(i, k), b.part(k, j)
-            write_product(builder, vector, height, rows, columns, some, *parts)
+        c = c.part(i, j)
+        if a_transposed and not b_transposed:
+            starts = range(0, len(factors), 6)
+            products = [matrices(builder, *factors[start : start + 6]) for start in starts]
+            are_outer = reduce(
+                builder.and_,
+                [builder.icmp_signed("==", terms, number(1)) for *_, terms in products],
+            )
+            with builder.if_then(are_outer):
+                parts = [(a.part(i, 0), b.part(0, j)) for a, b, _ in products]
+                write_outer_products(builder, vector, rows, columns, c, alpha, parts)
+                builder.ret_void()
+        with loop(builder, len(factors) // 6) as product:
+            chosen = [choose(builder, product, factors[place::6]) for place in range(6)]
+            a, b, terms = matrices(builder, *chosen)
+            # The parts of a sum are of the same length, which depends on nothing else.
+            n_parts = larger(builder, ceiling(builder, terms, DEPTH), 1)
+            depth = ceiling(builder, terms, n_parts)
+            with loop(builder, terms, depth) as k:
+                some = smaller(builder, builder.sub(terms, k), depth)
+                builder.assume(builder.icmp_signed(">", some, number(0)))
+                parts = c, alpha, a.part(i, k), b.part(k, j)
+                write_product(builder, vector, height, rows, columns, some, *parts)
+
+    def matrices(builder, a, a_rows, a_columns, b, _, b_columns):
+        """Return a, b and the number of terms of each sum of a product."""
+        terms = a_rows if a_transposed else a_columns
+        a, b = Matrix(builder, a, element, a_columns), Matrix(builder, b, element, b_columns)
+        return a.T if a_transposed else a, b.T if b_transposed else b, terms
 
     @numba_njit(inline="always")
-    def add_product(c, alpha, a, b):
+    def n_terms(c, a, b):
         m, k = (a.shape[1], a.shape[0]) if a_transposed else a.shape
         k_of_b, n = (b.shape[1], b.shape[0]) if b_transposed else b.shape
         if k != k_of_b or c.shape != (m, n):
             raise ValueError("the shapes of the matrices of a product do not fit")
-        if m and n and k:
+        return k
+
+    @numba_njit(inline="always")
+    def add(c, alpha, matrices, terms, most):
+        m, n = c.shape
+        if m and n and terms:
             # In how many blocks to divide the result, down and across; how long these are.
-            wanted = wanted_blocks(m * n * k * itemsize / SPEED)
-            down = -(-m // (ROWS if k > SHALLOW else 2 * height))
+            wanted = wanted_blocks(m * n * terms * itemsize / SPEED)
+            down = -(-m // (ROWS if most > SHALLOW else 2 * height))
             across = max(-(-n // COLUMNS), min(-(-wanted // down), n // (2 * width)))
             down = max(down, min(-(-wanted // across), m // height))
             rows, columns = -(-m // (down * height)) * height, -(-n // (across * width)) * width
             across = -(-n // columns)
             blocks = -(-m // rows) * across
-            multiply(c, alpha, a, b, rows, columns, across, blocks if wanted > 1 else -blocks)
+            blocks = blocks if wanted > 1 else -blocks
+            multiply(c, alpha, matrices, rows, columns, across, blocks)
 
-    return add_product
+    @numba_njit(inline="always")
+    def add_product(c, alpha, a, b):
+        k = n_terms(c, a, b)
+        add(c, alpha, (a, b), k, k)
+
+    @numba_njit(inline="always")
+    def add_two_products(c, alpha, a, b, other_a, other_b):
+        k, other_k = n_terms(c, a, b), n_terms(c, other_a, other_b)
+        add(c, alpha, (a, b, other_a, other_b), k + other_k, max(k, other_k))
+
+    return add_product, add_two_products

@@ -11,17 +11,22 @@ factors matters nor what is multiplied out. What is not recognised with certaint
 """
 
 from functools import reduce
+from itertools import chain, permutations
 
+import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile.mode import optdb
-from pytensor.graph.basic import Variable
+from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.rewriting.basic import GraphRewriter, MergeOptimizer, in2out, node_rewriter
 from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 from pytensor.scalar import basic as scalar
 from pytensor.scalar import math as scalar_math
+from pytensor.tensor.basic import Alloc, ARange
 from pytensor.tensor.elemwise import DimShuffle, Elemwise
 from pytensor.tensor.math import Dot, Sum
-from pytensor.tensor.type import TensorType
+from pytensor.tensor.special import LogSoftmax, Softmax
+from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor
+from pytensor.tensor.type import TensorType, integer_dtypes
 
 from dae.compiler import ops
 from dae.compiler._polynomials import (
@@ -230,20 +235,24 @@ def add_up(fgraph, variable):
     """Return a sum with matrix products in it as an expression in `Gemm`; None for others."""
     products, others = [], []
     for monomial, term in summands(fgraph, variable, number(1)):
-        scale = expression(monomial, variable.dtype)
         is_alone = term is variable or has_one_client(fgraph, term)
         if is_product(term) and is_alone and is_like(term, variable):
-            products.append((scale, *term.owner.inputs))
+            products.append((monomial, *term.owner.inputs))
         else:
-            others.append(times(scale, term))
+            others.append(times(expression(monomial, variable.dtype), term))
     if not products:
         return None
     total = start_of_sum(others, variable, is_worth_a_pass=len(products) > 1)
     if total is None:
         return None
-    for alpha, *matrices in products:
-        (a, a_transposed), (b, b_transposed) = map(untransposed, matrices)
-        total = ops.Gemm(a_transposed, b_transposed)(total, alpha, a, b)
+    kinds = {}
+    for factor, *matrices in products:
+        matrices, transposed = zip(*map(untransposed, matrices), strict=True)
+        kinds.setdefault((frozenset(factor.items()), transposed), []).append(matrices)
+    for (factor, transposed), pairs in kinds.items():
+        alpha = expression(dict(factor), variable.dtype)
+        for i in range(0, len(pairs), 2):
+            total = ops.Gemm(*transposed)(total, alpha, *chain(*pairs[i : i + 2]))
     return total
 
 
@@ -361,6 +370,85 @@ def untransposed(variable):
     return variable, False
 
 
+@node_rewriter([AdvancedSubtensor])
+def use_log_likelihood(fgraph, node):
+    """Compute the logarithms of the probabilities of the classes of rows, and no others."""
+    log_p, *indices = node.inputs
+    a, labels = softmax_argument(log_p, LogSoftmax), labels_of_rows(node.op, indices)
+    return [ops.log_likelihood(a, *labels)[0]] if a is not None and labels else None
+
+
+@node_rewriter([Elemwise])
+def use_gradient_of_log_likelihood(fgraph, node):
+    r"""Recognise :math:`U - P \sum_j U_{kj}`, where U is one number at the class of each row.
+
+    P is the softmax of a matrix. So it is that number times the gradient of `LogLikelihood`.
+    """
+    if not isinstance(node.op.scalar_op, scalar.Sub) or not is_float_matrix(node.outputs[0]):
+        return None
+    U, product = node.inputs
+    if not isinstance(scalar_op(product), scalar.Mul) or len(product.owner.inputs) != 2:
+        return None
+    for P, row_sums in permutations(product.owner.inputs):
+        a, scattered = softmax_argument(P, Softmax), number_at_labels(U)
+        if a is not None and scattered and is_like(a, U) and is_sum_of_rows(row_sums, U):
+            scale, labels = scattered
+            return [scale * ops.log_likelihood(a, *labels)[1]]
+    return None
+
+
+def softmax_argument(variable, kind):
+    """Return the matrix that a variable is the softmax of by row, or its logarithm; else None."""
+    node = variable.owner
+    is_by_row = node is not None and isinstance(node.op, kind) and node.op.axis in (1, (1,))
+    return node.inputs[0] if is_by_row and is_float_matrix(variable) else None
+
+
+def labels_of_rows(op, indices):
+    """Recognise the indices ``arange(n), y`` of a matrix; return y and n, or None."""
+    if op.idx_list != (0, 1) or any(index.type.shape == (1,) for index in indices):
+        return None
+    rows, y = indices
+    is_range = rows.owner is not None and isinstance(rows.owner.op, ARange)
+    if not is_range or y.type.ndim != 1 or y.type.dtype not in integer_dtypes:
+        return None
+    start, stop, step = rows.owner.inputs
+    is_from_first = isinstance(start, Constant) and start.data == 0 and constant(step) == 1
+    return (y, stop) if is_from_first else None
+
+
+def number_at_labels(variable):
+    """Recognise a matrix of zeros but for one number, at the class of each row.
+
+    Returns
+    -------
+    (number, (y, n)) or None
+        The number with as many dimensions as the matrix; what `labels_of_rows` returns.
+    """
+    node = variable.owner
+    if node is None or not isinstance(node.op, AdvancedIncSubtensor):
+        return None
+    zeros, value, *indices = node.inputs
+    if isinstance(zeros.owner and zeros.owner.op, Alloc):
+        zeros = zeros.owner.inputs[0]
+    labels = labels_of_rows(node.op, indices)
+    is_zero = isinstance(zeros, Constant) and not np.any(zeros.data)
+    if labels is None or not is_zero or not is_number(value) or value.dtype != variable.dtype:
+        return None
+    return pt.atleast_2d(value), labels
+
+
+def is_sum_of_rows(variable, matrix):
+    """Return whether a variable is the column of the sums of the rows of a matrix."""
+    node = variable.owner
+    is_column = (
+        node is not None and isinstance(node.op, DimShuffle) and node.op.new_order == (0, "x")
+    )
+    sums = node.inputs[0].owner if is_column else None
+    is_sum = sums is not None and isinstance(sums.op, Sum) and sums.op.axis == (1,)
+    return is_sum and sums.inputs[0] is matrix and sums.outputs[0].dtype == matrix.dtype
+
+
 @node_rewriter([Elemwise])
 def use_fast_sigmoid(fgraph, node):
     """Compute the logistic function in vector instructions."""
@@ -397,6 +485,13 @@ class StabilityRewriter(GraphRewriter):
 optdb.register("dae_stability", StabilityRewriter(), "fast_compile", "dae", position=1.4)
 optdb.register("dae_merge", MergeOptimizer(), "numba", "dae", position=47)
 optdb.register("dae_cross_entropy", CrossEntropyRewriter(), "numba", "dae", position=47.1)
+optdb.register(
+    "dae_log_likelihood",
+    in2out(use_log_likelihood, use_gradient_of_log_likelihood),
+    "numba",
+    "dae",
+    position=47.1,
+)
 optdb.register("dae_products", ProductRewriter(), "numba", "dae", position=47.2)
 optdb.register("dae_sigmoid", in2out(use_fast_sigmoid), "numba", "dae", position=47.3)
 optdb.register("dae_column_sum", in2out(use_column_sum), "numba", "dae", position=47.3)

@@ -11,11 +11,12 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 from pytensor.graph.rewriting.basic import in2out, node_rewriter
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
+from pytensor.tensor.type import integer_dtypes
 
 from dae._machine_code import cache_key
 from dae.compiler import _gemm, _kernels, _threads
 
-VERSION = 3
+VERSION = 4
 """See `dae._machine_code.cache_key`."""
 
 DTYPES = ("float32", "float64")
@@ -45,6 +46,11 @@ def checked(name, *variables, ndim=None):
     if ndim is not None and any(variable.ndim != ndim for variable in variables):
         raise TypeError(f"{name} takes tensors with {ndim} dimensions; given: {given}")
     return variables
+
+
+def known(lengths):
+    """Return one of some lengths that must be equal, preferably one that is not None."""
+    return next((length for length in lengths if length is not None), None)
 
 
 class Sigmoid(Op):
@@ -77,9 +83,7 @@ class CrossEntropy(Op):
     def make_node(self, x, a):
         """Apply to two matrices of one shape and dtype, float32 or float64."""
         x, a = checked("CrossEntropy", x, a, ndim=2)
-        shape = tuple(
-            m if n is None else n for m, n in zip(x.type.shape, a.type.shape, strict=True)
-        )
+        shape = tuple(known(lengths) for lengths in zip(x.type.shape, a.type.shape, strict=True))
         L, residual = (
             pt.vector(dtype=a.dtype, shape=shape[:1]),
             pt.matrix(dtype=a.dtype, shape=shape),
@@ -99,13 +103,57 @@ class CrossEntropy(Op):
         output_storage[1][0] = np.where(a > 0, x_lack - z_lack, z_lack - x_lack)
 
 
+class LogLikelihood(Op):
+    r"""The logarithms of the probabilities of given classes, :math:`\log P_{k y_k}`, by row.
+
+    P is the softmax of a over its columns. The second output is the gradient by a of their sum:
+    1 where a row's class is, minus P.
+    """
+
+    __props__ = ()
+
+    def make_node(self, a, y, n):
+        """Apply to a float32 or float64 matrix, the classes of its first rows, and their number.
+
+        The classes are an integer vector, of length n. A negative class counts from the last one,
+        as all indices do. The gradient of further rows is zero.
+        """
+        [a] = checked("LogLikelihood", a, ndim=2)
+        y, n = pt.as_tensor(y), pt.as_tensor(n)
+        if (y.ndim, n.ndim) != (1, 0) or not {y.dtype, n.dtype} <= set(integer_dtypes):
+            raise TypeError(
+                "LogLikelihood takes a vector of integers and an integer; given: "
+                f"{y.dtype} with {y.ndim} dimensions, {n.dtype} with {n.ndim} dimensions"
+            )
+        return Apply(self, [a, y, n], [pt.vector(dtype=a.dtype, shape=y.type.shape), a.type()])
+
+    def perform(self, node, inputs, output_storage):
+        """Compute the outputs in NumPy."""
+        a, y, n = inputs
+        if y.size != n or n > a.shape[0]:
+            raise ValueError("there are not as many classes as rows")
+        rows = np.arange(n)
+        shifted = a - np.max(a, axis=1, keepdims=True, initial=-np.inf)
+        p = np.exp(shifted)
+        total = np.sum(p, axis=1, keepdims=True, dtype="float64")
+        gradient = np.asarray(-p / total, a.dtype)
+        gradient[rows, y] += 1
+        gradient[n:] = 0
+        log_p = shifted[rows, y] - np.log(total[rows, 0])
+        output_storage[0][0] = np.asarray(log_p, a.dtype)
+        output_storage[1][0] = gradient
+
+
 class Gemm(Op):
     r"""General matrix multiplication, :math:`c + \alpha\, a b`; transposes are not copied.
+
+    Or with two products, :math:`c + \alpha\, a b + \alpha\, a' b'`: then c is read from memory
+    and written back once, not twice.
 
     Parameters
     ----------
     a_transposed, b_transposed : bool
-        Whether it is the transpose of a matrix that is multiplied.
+        Whether it is the transpose of a matrix that is multiplied, in both products.
     inplace : bool
         Whether the result takes the memory of c, if that is C-contiguous and may be written to,
         which shows only when the op is called; the compiler decides it.
@@ -120,19 +168,24 @@ class Gemm(Op):
         if inplace:
             self.destroy_map = {0: [0]}
 
-    def make_node(self, c, alpha, a, b):
-        """Apply to c (a matrix, a row for all rows, or a number), a number and two matrices.
+    def make_node(self, c, alpha, a, b, *more):
+        """Apply to c (a matrix, a row for all rows, or a number), a number and matrices.
 
-        All are of one dtype, float32 or float64. A length of 1 is repeated only where the type
-        of c says that it is 1, as in all of PyTensor.
+        These are two or four, a and b of each product. All are of one dtype, float32 or float64. A
+        length of 1 is repeated only where the type of c says that it is 1, as in all of PyTensor.
         """
-        a, b = checked("Gemm", a, b, ndim=2)
+        if len(more) not in (0, 2):
+            raise TypeError(f"Gemm takes two matrices, or four; given: {2 + len(more)}")
+        matrices = checked("Gemm", a, b, *more, ndim=2)
+        a, b = matrices[:2]
         c, alpha = (
             variable if isinstance(variable, Variable) else pt.as_tensor(variable, dtype=a.dtype)
             for variable in (c, alpha)
         )
         checked("Gemm", c, alpha, a)
-        shape = (a.type.shape[self.a_transposed], b.type.shape[not self.b_transposed])
+        rows = [a.type.shape[self.a_transposed] for a in matrices[::2]]
+        columns = [b.type.shape[not self.b_transposed] for b in matrices[1::2]]
+        shape = known(rows), known(columns)
         given = f"shape {c.type.shape}, times one of {alpha.ndim} dimensions"
         while 0 < c.ndim <= 2 and c.type.shape[0] == 1 != shape[-c.ndim]:
             c = c.dimshuffle(*range(1, c.ndim))
@@ -143,16 +196,18 @@ class Gemm(Op):
                 f"Gemm adds a product of shape {shape} to a matrix, a row or a number, times a "
                 f"number; given: {given}"
             )
-        return Apply(self, [c, alpha, a, b], [pt.matrix(dtype=a.dtype, shape=shape)])
+        return Apply(self, [c, alpha, *matrices], [pt.matrix(dtype=a.dtype, shape=shape)])
 
     def perform(self, node, inputs, output_storage):
         """Compute the outputs in NumPy."""
-        c, alpha, a, b = inputs
-        product = np.dot(a.T if self.a_transposed else a, b.T if self.b_transposed else b)
-        if c.shape != product.shape[2 - c.ndim :]:
-            raise ValueError("what is to be added to a product has another shape")
-        in_place = self.inplace and c.flags.carray
-        output_storage[0][0] = np.add(c, alpha * product, out=c if in_place else None)
+        c, alpha, *matrices = inputs
+        out = c if self.inplace and c.flags.carray else None
+        for a, b in zip(matrices[::2], matrices[1::2], strict=True):
+            product = np.dot(a.T if self.a_transposed else a, b.T if self.b_transposed else b)
+            if c.shape != product.shape[2 - c.ndim :]:
+                raise ValueError("what is to be added to a product has another shape")
+            c = np.add(c, alpha * product, out=out)
+        output_storage[0][0] = c
 
 
 class ColumnSum(Op):
@@ -174,6 +229,7 @@ class ColumnSum(Op):
 sigmoid = Sigmoid()
 cross_entropy = CrossEntropy()
 column_sum = ColumnSum()
+log_likelihood = LogLikelihood()
 
 
 @node_rewriter([Gemm])
@@ -219,24 +275,64 @@ def _numba_cross_entropy(op, node, **kwargs):
     return cross_entropy, cache_key(op, _kernels, _threads)
 
 
+@register_funcify_and_cache_key(LogLikelihood)
+def _numba_log_likelihood(op, node, **kwargs):
+    """Compile `LogLikelihood`."""
+    loop = _kernels.log_likelihood(node.outputs[0].dtype)
+
+    @numba_njit
+    def log_likelihood(a, y, n):
+        n_rows, n_out = a.shape
+        if y.size != n.item() or y.size > n_rows:
+            raise ValueError("there are not as many classes as rows")
+        labels = np.empty(y.size, np.int64)
+        for i in range(y.size):
+            label = np.int64(y[i])
+            labels[i] = label if label >= 0 else label + n_out
+            if not 0 <= labels[i] < n_out:
+                raise IndexError("a class is not among the columns")
+        log_p, gradient = np.empty(y.size, a.dtype), np.empty((n_rows, n_out), a.dtype)
+        loop(np.ascontiguousarray(a), labels, log_p, gradient)
+        return log_p, gradient
+
+    return log_likelihood, cache_key(op, _kernels)
+
+
 @register_funcify_and_cache_key(Gemm)
 def _numba_gemm(op, node, **kwargs):
     """Compile `Gemm`."""
     inplace, row_axis, column_axis = op.inplace, int(op.a_transposed), int(not op.b_transposed)
     spread = _kernels.SPREAD[node.inputs[0].ndim]
-    add_product = _gemm.add_product(node.outputs[0].dtype, op.a_transposed, op.b_transposed)
+    kind = node.outputs[0].dtype, op.a_transposed, op.b_transposed
+    add_product, add_two_products = _gemm.add_products(*kind)
 
-    @numba_njit
-    def product(c, alpha, a, b):
+    @numba_njit(inline="always")
+    def start(c, a, b):
         if inplace:
             out = _kernels.writable(c)
         else:
             out = np.empty((a.shape[row_axis], b.shape[column_axis]), a.dtype)
             spread(c, out)
+        return out
+
+    @numba_njit
+    def product(c, alpha, a, b):
+        out = start(c, a, b)
         add_product(out, alpha, np.ascontiguousarray(a), np.ascontiguousarray(b))
         return out
 
-    return product, cache_key(op, _kernels, _threads, _gemm, registers=_gemm.registers())
+    @numba_njit
+    def products(c, alpha, a, b, other_a, other_b):
+        out = start(c, a, b)
+        a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+        other_a, other_b = np.ascontiguousarray(other_a), np.ascontiguousarray(other_b)
+        add_two_products(out, alpha, a, b, other_a, other_b)
+        return out
+
+    key = cache_key(
+        op, _kernels, _threads, _gemm, registers=_gemm.registers(), inputs=len(node.inputs)
+    )
+    return products if len(node.inputs) > 4 else product, key
 
 
 @register_funcify_and_cache_key(ColumnSum)
@@ -250,4 +346,4 @@ def _numba_column_sum(op, node, **kwargs):
         loop(np.ascontiguousarray(a), sums)
         return sums
 
-    return column_sum, cache_key(op, _kernels, _threads)
+    return column_sum, cache_key(op, _kernels)

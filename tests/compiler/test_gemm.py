@@ -19,17 +19,18 @@ TRANSPOSES = [(False, False), (False, True), (True, False), (True, True)]
 
 @pytest.fixture(scope="module")
 def products():
-    """One function for each size of registers, dtype and pair of transposes; compiled when used."""
+    """Those of one product and of two, for all registers and kinds; compiled when used."""
     functions = {}
     with pytest.MonkeyPatch.context() as patch:
         for registers in REGISTERS:
             patch.setattr(_gemm, "registers", lambda registers=registers: registers)
             for dtype in ["float32", "float64"]:
                 for transposes in TRANSPOSES:
-                    make = _gemm.add_product.__wrapped__  # without its cache
-                    loops = make(dtype, *transposes).py_func
+                    make = _gemm.add_products.__wrapped__  # without its cache
                     options = {"fastmath": {"contract"}, "error_model": "numpy"}
-                    functions[registers, dtype, transposes] = numba.njit(**options)(loops)
+                    functions[registers, dtype, transposes] = [
+                        numba.njit(**options)(loops.py_func) for loops in make(dtype, *transposes)
+                    ]
     return functions
 
 
@@ -46,29 +47,40 @@ def guarded(values):
     m=st.integers(0, 45),
     n=st.integers(0, 110),
     k=st.one_of(st.integers(0, 45), st.integers(250, 600)),
+    other_k=st.one_of(st.none(), st.integers(0, 3), st.integers(0, 300)),
     dtype=st.sampled_from(["float32", "float64"]),
     transposes=st.sampled_from(TRANSPOSES),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_products(products, m, n, k, dtype, transposes, seed):
+def test_products(products, m, n, k, other_k, dtype, transposes, seed):
+    if transposes != (True, False):  # of a gradient; the others differ in one product already
+        other_k = None
     rng = np.random.default_rng(seed)
-    a, b, c = (rng.normal(size=shape).astype(dtype) for shape in [(m, k), (k, n), (m, n)])
-    alpha = np.array(-0.3, dtype)
-    exact = c + alpha * (a.astype(np.longdouble) @ b)
+    c, alpha = rng.normal(size=(m, n)).astype(dtype), np.array(-0.3, dtype)
+    matrices, exact, size = [], c.astype(np.longdouble), np.abs(c)
+    for terms in [k] if other_k is None else [k, other_k]:
+        a, b = (rng.normal(size=shape).astype(dtype) for shape in [(m, terms), (terms, n)])
+        matrices += [a.T if transposes[0] else a, b.T if transposes[1] else b]
+        exact = exact + alpha * (a.astype(np.longdouble) @ b)
+        size = size + np.abs(alpha) * (np.abs(a) @ np.abs(b))
     # Every term may be rounded twice, as it is made and as it is added.
-    bound = np.finfo(dtype).eps * (k + 3) * (np.abs(c) + np.abs(alpha) * (np.abs(a) @ np.abs(b)))
+    bound = np.finfo(dtype).eps * (k + (other_k or 0) + 5) * size
     results = []
     for registers in REGISTERS:
-        left, _ = guarded(a.T if transposes[0] else a)
-        right, _ = guarded(b.T if transposes[1] else b)
+        inside = [guarded(matrix)[0] for matrix in matrices]
         result, room = guarded(c)
-        products[registers, dtype, transposes](result, alpha, left, right)
+        products[registers, dtype, transposes][other_k is not None](result, alpha, *inside)
         assert np.all(np.abs(result - exact) <= bound)
         assert np.all(np.isnan(np.concatenate([room[:100], room[-100:]])))
         results.append(result)
     # The digits do not depend on the size of the registers.
     assert_array_equal(results[0], results[1])
     assert_array_equal(results[0], results[2])
+    # Nor on whether two products are added at once.
+    parts = c.copy()
+    for pair in zip(matrices[::2], matrices[1::2], strict=True):
+        products[REGISTERS[0], dtype, transposes][0](parts, alpha, *map(np.ascontiguousarray, pair))
+    assert_array_equal(results[0], parts)
 
 
 @pytest.mark.parametrize("transposes", TRANSPOSES)
@@ -83,7 +95,7 @@ def test_nan_and_infinity_stay_in_their_rows_and_columns(products, transposes):
     )
     for registers in REGISTERS:
         c = np.zeros((23, 37))
-        products[registers, "float64", transposes](c, np.array(1.0), left, right)
+        products[registers, "float64", transposes][0](c, np.array(1.0), left, right)
         assert_array_equal(c, expected)
 
 

@@ -87,9 +87,11 @@ def test_keys_tell_ops_apart():
     nodes = [
         *(ops.Gemm(*flags)(0, 1, A, A).owner for flags in np.ndindex(2, 2)),
         ops.Gemm(inplace=True)(A, 1, A, A).owner,
+        ops.Gemm()(0, 1, A, A, A, A).owner,
         ops.sigmoid(a).owner,
         ops.column_sum(A).owner,
         ops.cross_entropy(A, A)[0].owner,
+        ops.log_likelihood(A, pt.lvector(), 1)[0].owner,
         *(rng.uniform((2,) * ndim).owner for ndim in range(3)),
         rng.uniform((2,), dtype="float32").owner,
         rng.normal((2,)).owner,

@@ -105,6 +105,71 @@ def test_shapes(mode, shape):
         assert_allclose(value, expected.astype(float), rtol=1e-13)
 
 
+@pytest.fixture(scope="module")
+def log_likelihoods():
+    """Compiled once for each dtype and mode: log P at the classes, and its gradient."""
+    compiled = {}
+    for dtype in DTYPES:
+        for mode in ["NUMBA", "FAST_COMPILE"]:
+            a, y, n = pt.matrix(dtype=dtype), pt.ivector(), pt.lscalar()
+            outputs = ops.log_likelihood(a, y, n)
+            compiled[dtype, mode] = pytensor.function([a, y, n], outputs, mode=mode)
+    return compiled
+
+
+@pytest.mark.parametrize("mode", ["NUMBA", "FAST_COMPILE"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("scale", [1, 50, 1000, 1e30])
+def test_log_likelihood(log_likelihoods, scale, dtype, mode):
+    rng = np.random.default_rng(1)
+    a = (scale * rng.uniform(-1, 1, size=(40, 7))).astype(dtype)
+    a[:3] = [[-scale], [0], [scale]]  # with several largest ones
+    y = rng.integers(-7, 7, size=37, dtype="int32")
+    log_p, gradient = log_likelihoods[dtype, mode](a, y, 37)
+    exact, rows = a[:37].astype(np.longdouble), np.arange(37)
+    e = np.exp(exact - exact.max(axis=1, keepdims=True))
+    expected = exact[rows, y] - exact.max(axis=1) - np.log(e.sum(axis=1))
+    P = e / e.sum(axis=1, keepdims=True)
+    P[rows, y] -= 1
+    assert (log_p.dtype, gradient.dtype) == (dtype, dtype)
+    eps = np.finfo(dtype).eps
+    assert_allclose(log_p, expected.astype(dtype), rtol=50 * eps, atol=eps)
+    assert_allclose(gradient[:37], -P.astype(dtype), atol=4 * eps)
+    assert_array_equal(gradient[37:], 0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_small_probabilities_keep_their_digits(log_likelihoods, dtype):
+    a = np.array([[20, 0, -1], [0, 30, 1]], dtype)
+    log_p, gradient = log_likelihoods[dtype, "NUMBA"](a, [0, 1], 2)
+    exact = a.astype(np.longdouble)
+    rest = np.array([np.exp(exact[0, 1:] - 20).sum(), np.exp(exact[1, ::2] - 30).sum()])
+    assert_allclose(log_p, (-np.log1p(rest)).astype(dtype), rtol=TOLERANCE[dtype])
+    assert_allclose(gradient[[0, 1], [0, 1]], (rest / (1 + rest)).astype(dtype), TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("mode", ["NUMBA", "FAST_COMPILE"])
+def test_classes_that_do_not_fit_are_refused(log_likelihoods, mode):
+    function = log_likelihoods["float64", mode]
+    a = np.zeros((3, 4))
+    for y in ([0, 1, 4], [0, -5, 1]):
+        with pytest.raises(IndexError):
+            function(a, y, 3)
+    for y, n in [([0, 1], 3), ([0, 1, 2], 2), ([0, 1, 2, 3], 4)]:
+        with pytest.raises(ValueError, match="not as many classes as rows"):
+            function(a, y, n)
+    log_p, gradient = function(a[:0], [], 0)
+    assert (log_p.shape, gradient.shape) == ((0,), (0, 4))
+
+
+@pytest.mark.parametrize(
+    ("y", "n"), [(pt.dvector(), 1), (pt.lmatrix(), 1), (pt.lvector(), pt.dscalar())]
+)
+def test_classes_are_integers(y, n):
+    with pytest.raises(TypeError, match="takes a vector of integers and an integer; given: "):
+        ops.log_likelihood(pt.dmatrix(), y, n)
+
+
 def test_sigmoid_of_any_number_of_dimensions():
     for ndim in range(4):
         a = np.linspace(-3, 3, 2**ndim).reshape((2,) * ndim)
@@ -130,15 +195,19 @@ def test_products_of_transposes(mode, dtype, sizes):
             gemm(0, 1, A, B),
             gemm(bias_var, 2.5, A, B),
             gemm(gemm(C, -0.5, A, B), -0.5, A, B),
+            gemm(C, -0.5, A, B, A, B),
+            gemm(bias_var, 1, A, B, -A, B),
         ]
         f = pytensor.function([A, B, C, bias_var], outputs, mode=mode)
         before = c.copy()
-        product, row, descent = f(left, right, c, bias)
+        product, row, descent, both, nothing = f(left, right, c, bias)
         assert product.dtype == row.dtype == descent.dtype == dtype
         assert product.shape == (m, n)
         assert_allclose(product, a @ b, rtol=1e-5, atol=1e-5)
         assert_allclose(row, bias + 2.5 * (a @ b), rtol=1e-5, atol=1e-5)
         assert_allclose(descent, c - a @ b, rtol=1e-5, atol=1e-5)
+        assert_array_equal(both, descent)
+        assert_allclose(nothing, np.broadcast_to(bias, (m, n)), rtol=1e-5, atol=1e-5)
         assert_array_equal(c, before)
     f = pytensor.function([A], ops.column_sum(A), mode=mode)
     assert_allclose(f(a), a.sum(axis=0), rtol=1e-5, atol=1e-5)
@@ -176,6 +245,9 @@ def test_shapes_that_do_not_fit_are_refused(mode):
     product = ops.Gemm()(0, 1, A, B)
     with pytest.raises(ValueError, match=r"not fit|not aligned"):
         pytensor.function([A, B], product, mode=mode)(np.ones((2, 3)), np.ones((4, 5)))
+    both = pytensor.function([A, B, C], ops.Gemm()(C, 1, A, B, A, B[:, 1:]), mode=mode)
+    with pytest.raises(ValueError, match=r"not fit|could not be broadcast|another shape"):
+        both(np.ones((2, 3)), np.ones((3, 4)), np.ones((2, 4)))
     descent = pytensor.function([A, B, C], ops.Gemm()(C, -1, A, B), mode=mode)
     with pytest.raises(ValueError, match=r"another shape|could not be broadcast"):
         descent(np.ones((2, 3)), np.ones((3, 4)), np.ones((3, 4)))

@@ -45,6 +45,9 @@ def functions():
         for transposes in TRANSPOSES:
             product = ops.Gemm(*transposes)(c, np.array(-0.3, dtype), a, b)
             compiled[dtype, transposes] = pytensor.function([c, a, b], product)
+        left, right = a[::3], b[::3]
+        two = ops.Gemm(True)(c, np.array(-0.3, dtype), a, b, left, right)
+        compiled[dtype, "two"] = pytensor.function([c, a, b], two)
         others = [ops.sigmoid(a), *ops.cross_entropy(b, a), ops.column_sum(a)]
         compiled[dtype] = pytensor.function([a, b], others)
     return compiled
@@ -136,6 +139,24 @@ def test_other_ops(functions, m, n, dtype, order, seed):
     for number in [2, 3, 7]:
         for actual, expected in zip(with_threads(number, functions[dtype], a, x), one, strict=True):
             assert_array_equal(actual, expected)
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    sizes=st.tuples(*[st.integers(100, 800)] * 2, st.integers(1, 300)),
+    dtype=st.sampled_from(["float32", "float64"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_two_products(functions, sizes, dtype, seed):
+    m, n, k = sizes
+    assume(m * n * k > 4_000_000)
+    rng = np.random.default_rng(seed)
+    c, a, b = (rng.normal(size=s).astype(dtype) for s in [(m, n), (k, m), (k, n)])
+    parts = c
+    for left, right in [(a, b), (a[::3], b[::3])]:
+        parts = with_threads(1, functions[dtype, (True, False)], parts, left, right)
+    for number in [1, 2, 3, 7]:
+        assert_array_equal(with_threads(number, functions[dtype, "two"], c, a, b), parts)
 
 
 def test_small_work_is_not_divided():

@@ -143,6 +143,7 @@ def test_a_step_is_made_of_our_products_and_sums():
     names = [type(node.op).__name__ for node in step.maker.fgraph.toposort()]
     assert names.count("Gemm") == 2
     assert names.count("ColumnSum") == 1
+    assert names.count("LogLikelihood") == 1
     assert not {"Dot", "Dot22", "Dot22Scalar", "BatchedDot"} & set(names)
 
 
