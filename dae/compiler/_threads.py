@@ -129,6 +129,11 @@ def get_num_threads():
     Returns
     -------
     int
+
+    Examples
+    --------
+    >>> get_num_threads() > 0
+    True
     """
     return _pool.threads.value
 

@@ -49,7 +49,16 @@ def checked(name, *variables, ndim=None):
 
 
 def known(lengths):
-    """Return one of some lengths that must be equal, preferably one that is not None."""
+    """Return one of some lengths that must be equal, preferably one that is not None.
+
+    Parameters
+    ----------
+    lengths : iterable of int or None
+
+    Returns
+    -------
+    int or None
+    """
     return next((length for length in lengths if length is not None), None)
 
 

@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from numpy.typing import ArrayLike, NDArray
 
 from dae.random import RandomStreams
 
@@ -30,9 +31,13 @@ class NumericMethods:
         None, the default, for nothing.
     """
 
-    mean = scale = None
+    x: pt.TensorVariable
+    n_visible: int
+    n_hidden: int
+    mean: NDArray | None = None
+    scale: NDArray | None = None
 
-    def encode(self, images):
+    def encode(self, images: ArrayLike) -> NDArray:
         """Compute the codes of images: the values of the hidden units, without noise.
 
         The formulas are compiled when they are first needed, once for each model, and applied to
@@ -72,7 +77,7 @@ class NumericMethods:
             codes[rows] = function(_input_of(self, images[rows]))
         return codes
 
-    def decode(self, codes):
+    def decode(self, codes: ArrayLike) -> NDArray:
         """Compute images from codes.
 
         Parameters
@@ -97,7 +102,9 @@ class NumericMethods:
             images[rows] = _pixels_of(self, function(y))
         return images
 
-    def corrupt(self, images, corruption_level, seed=None):
+    def corrupt(
+        self, images: ArrayLike, corruption_level: float, seed: int | None = None
+    ) -> NDArray:
         """Compute images with noise.
 
         Parameters
@@ -123,7 +130,9 @@ class NumericMethods:
         """
         return _map_images(self, _corrupted, images, corruption_level, seed)
 
-    def reconstruct(self, images, corruption_level=0, seed=None):
+    def reconstruct(
+        self, images: ArrayLike, corruption_level: float = 0, seed: int | None = None
+    ) -> NDArray:
         """Compute the reconstructions of images, with noise added to them first if asked.
 
         Parameters
