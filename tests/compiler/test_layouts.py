@@ -302,11 +302,13 @@ def test_weight_decay(mode, model):
 
 
 def test_a_product_with_itself(mode):
-    W = pytensor.shared(np.arange(9.0).reshape(3, 3))
+    W, V = pytensor.shared(np.arange(9.0).reshape(3, 3)), pytensor.shared(np.eye(3))
     before = W.get_value()
-    update = ops.Gemm(b_transposed=True)(W, 1, W, W)
-    pytensor.function([], [], updates={W: update}, mode=mode)()
+    gemm = ops.Gemm(b_transposed=True)
+    updates = {W: gemm(W, 1, W, W), V: gemm(V, 1, W, W, V, V)}
+    pytensor.function([], [], updates=updates, mode=mode)()
     assert_array_equal(W.get_value(), before + before @ before.T)
+    assert_array_equal(V.get_value(), 2 * np.eye(3) + before @ before.T)
 
 
 def test_what_is_added_may_be_an_expression(mode, model):
