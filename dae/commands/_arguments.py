@@ -164,18 +164,125 @@ def add_image_options(parser):
     add_flag("--skip-bad-images", "name those that cannot be read, and leave them out")
 
 
-def add_floatX_option(group):
+def add_floatX_option(group, nargs=None):
     """Add the option that says in which arithmetic to train.
+
+    Parameters
+    ----------
+    group : argparse.ArgumentParser or a group of one
+    nargs : str, optional
+        Such as "+", for a list.
+    """
+    group.add_argument(
+        "--floatX",
+        help=f"arithmetic (default: {Config.floatX})",
+        choices=["float64", "float32"],
+        nargs=nargs,
+        default=argparse.SUPPRESS,
+    )
+
+
+def yes_or_no(text):
+    """Parse a setting that is true or false."""
+    if text not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not yes or no")
+    return text == "yes"
+
+
+def add_autoencoder_options(parser, several=False):
+    """Add the options that say how to train an autoencoder.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    several : bool, default=False
+        Whether each takes a list of values. A flag takes yes and no then, and alone means yes.
+    """
+    model = parser.add_argument_group("model and training")
+    nargs = "+" if several else None
+    flag = {"action": "store_true"}
+    if several:
+        flag = {"nargs": "*", "type": yes_or_no, "metavar": "yes|no"}
+
+    def add(name, help, kind, metavar):
+        add_setting(model, name, help, kind, metavar, nargs=nargs)
+
+    def add_other(option, help, **how):
+        model.add_argument(option, help=help, default=argparse.SUPPRESS, **how)
+
+    add(
+        "corruption_level",
+        "probability that a pixel is hidden or replaced; 0 trains an autoencoder without noise",
+        number(float, *VALID["corruption_level"]),
+        "P",
+    )
+    add_other(
+        "--corruption",
+        "kind of noise; of gaussian, the level is the standard deviation (default: "
+        f"{Config.corruption})",
+        choices=["masking", "salt-and-pepper", "gaussian"],
+        nargs=nargs,
+    )
+    add_other(
+        "--cost",
+        "what is minimized; squared-error, with a linear decoder, is for data outside [0, 1] "
+        f"(default: {Config.cost})",
+        choices=["cross-entropy", "squared-error"],
+        nargs=nargs,
+    )
+    add_other(
+        "--standardize",
+        "subtract from each pixel its mean, divide by its standard deviation; for squared-error "
+        "(default: leave them)",
+        **flag,
+    )
+    add("n_hidden", "hidden units", positive_int, "N")
+    add("learning_rate", "step size", number(float, *VALID["learning_rate"]), "ETA")
+    add("training_epochs", "passes over the data", positive_int, "N")
+    add("batch_size", "images in a minibatch", positive_int, "N")
+    add_other(
+        "--shuffle",
+        "go through the images in a new order in each epoch (default: as they come)",
+        **flag,
+    )
+    add_other(
+        "--patience",
+        "stop when this many epochs have not improved the cost of the validation images; the best "
+        "model is kept as well (default: train all epochs)",
+        type=positive_int,
+        metavar="N",
+        nargs=nargs,
+    )
+    add_other(
+        "--validate-every",
+        "epochs between looks at the validation images (default: so many that they take about a "
+        "fiftieth of the time; 1 with --patience)",
+        type=positive_int,
+        metavar="N",
+        nargs=nargs,
+    )
+    add("seed", "decides weights, noise and order", number(int, *VALID["seed"]), "N")
+    add_floatX_option(model, nargs)
+
+
+def add_engine_options(group):
+    """Add the options that say who does the work.
 
     Parameters
     ----------
     group : argparse.ArgumentParser or a group of one
     """
     group.add_argument(
-        "--floatX",
-        help=f"arithmetic (default: {Config.floatX})",
-        choices=["float64", "float32"],
-        default=argparse.SUPPRESS,
+        "--address",
+        metavar="ADDRESS",
+        help="the cluster of --backend dask or ray (default: one is started on this machine)",
+    )
+    group.add_argument(
+        "--jobs",
+        type=positive_int,
+        metavar="N",
+        help="how many processes work at once (default: as many as there are cores, or all of the "
+        "cluster)",
     )
 
 

@@ -231,6 +231,8 @@ def describe_cost(cost):
     -------
     str
     """
+    if cost >= 1e6:
+        return f"{cost:.3g}"
     return f"{cost:.2f}" if cost >= 10 else f"{cost:.4f}"
 
 

@@ -27,6 +27,11 @@ def train_and_save(options, session):
         See `dae.commands.train.make_parser`.
     session : Session
         The console.
+
+    Returns
+    -------
+    history : list of Epoch
+    dataset : Dataset
     """
     with Run(options.resume or options.output_dir, options.checkpoint_every) as run:
         config, dataset = prepare(run, options, session, Config)
@@ -63,6 +68,7 @@ def train_and_save(options, session):
         save_results(run, model, dataset, judge, options.sort_filters, snapshots, options.report)
         session.say(f"time: {seconds:.0f}s")
         session.say(f"results: {run.directory}")
+        return run.history, dataset
 
 
 def prepare(run, options, session, kind):

@@ -1,6 +1,12 @@
 """The command `encode`: compute the codes of images with a trained model."""
 
-from dae.commands._arguments import Parser, add_model_and_data, add_output_options, path_ending_in
+from dae.commands._arguments import (
+    Parser,
+    add_engine_options,
+    add_model_and_data,
+    add_output_options,
+    path_ending_in,
+)
 from dae.commands._console import Session, close_stdout
 
 PROG = "dae-encode"
@@ -25,6 +31,14 @@ def make_parser():
         "there are any, labels, label_names and names; or NAME.csv, a table with a header",
     )
     add_output_options(output)
+    workers = parser.add_argument_group("workers")
+    workers.add_argument(
+        "--backend",
+        choices=["loky", "dask", "ray"],
+        help="have processes on this machine do it, or a cluster, whose workers see the model "
+        "under the same path (default: do it in this process)",
+    )
+    add_engine_options(workers)
     return parser
 
 

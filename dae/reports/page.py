@@ -96,7 +96,52 @@ def table(header, rows, marked=()):
 
 def _kind(cell):
     """Return the class of a cell: numbers are not broken between lines."""
-    return " class=number" if cell[:1].isdigit() and len(cell) < 12 else ""
+    is_number = cell[:1].isdigit() and (len(cell) < 12 or "±" in cell)
+    return " class=number" if is_number else ""
+
+
+def heat_map(row_label, rows, column_label, columns, values, texts):
+    """Return a table whose cells are the darker the lower their values are.
+
+    Parameters
+    ----------
+    row_label, column_label : str
+        What the rows and the columns are.
+    rows, columns : sequence of str
+        Their names.
+    values : sequence of sequences of float or None
+        A row for each of the rows; None for a cell without colour.
+    texts : sequence of sequences of str
+        What the cells say.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    known = sorted({value for row in values for value in row if value is not None}, reverse=True)
+
+    def cell(value, text):
+        style = ""
+        if value is not None:
+            # By its place: a value far from all others would leave those without a difference.
+            share = known.index(value) / max(len(known) - 1, 1)
+            style = f' style="--share:{60 * share:.0f}%"'
+        return f"<td{style}>{escape(text)}</td>"
+
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    body = "\n".join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(cell(value, text) for value, text in zip(*cells, strict=True))
+        + "</tr>"
+        for name, *cells in zip(rows, values, texts, strict=True)
+    )
+    corner = f"{escape(row_label)} ↓ {escape(column_label)} →"
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="heat map">'
+        f'<table class="heat">\n<thead><tr><th scope="col">{corner}</th>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody></table></div>"
+    )
 
 
 def folded(summary, content):
