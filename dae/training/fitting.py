@@ -174,7 +174,7 @@ class Training:
         if self._validation is None:
             self._validation = compile_validation(self.model, self.valid_set)
         if self._validation_loss is None:
-            self._validation_loss = self._validation(self.valid_set)
+            self._validation_loss = self._validation()
         return self._validation_loss
 
     def _compile(self, callbacks):

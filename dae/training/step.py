@@ -112,12 +112,12 @@ def compile_validation(model, valid_set):
         It has `x`, for data with labels `y`, and `get_validation_loss`, which returns the mean loss
         of a minibatch.
     valid_set : (ndarray or FileRows, ndarray or None)
-        Data ``x`` and their labels ``y``, or others of the same dtypes.
+        The data ``x`` and their labels ``y``.
 
     Returns
     -------
     callable
-        Called with the data; it returns the mean loss over all rows.
+        It returns the mean loss over all rows; of other data, if it is called with them.
     """
     parts = [part for part in valid_set if part is not None]
     minibatch = [pt.tensor(dtype=part.dtype, shape=(None,) * part.ndim) for part in parts]
@@ -128,7 +128,7 @@ def compile_validation(model, valid_set):
         name="validation_loss",
     )
 
-    def validation_loss(valid_set):
+    def validation_loss(valid_set=valid_set):
         parts = [part for part in valid_set if part is not None]
         bounds = [*range(0, len(parts[0]), VALIDATION_ROWS), len(parts[0])]
         losses = [
