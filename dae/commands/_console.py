@@ -192,6 +192,34 @@ def complain(prog, message):
         print(line, file=sys.stderr, flush=True)
 
 
+def run_command(prog, parse, command, argv):
+    """Run a command, from its arguments to its exit status.
+
+    Parameters
+    ----------
+    prog : str
+        Its name.
+    parse : callable
+        From the arguments to the options, with `quiet` among them.
+    command : callable
+        Called as ``command(options, session)``. It imports what it needs itself: PyTensor comes
+        with that, which ``--help`` need not wait for.
+    argv : list of str or None
+        The arguments; None for those of the process.
+
+    Returns
+    -------
+    int
+        As `Session.run` returns it.
+    """
+    try:
+        options = parse(argv)
+        session = Session(prog, options.quiet)
+        return session.run(lambda: command(options, session))
+    finally:
+        close_stdout()
+
+
 def close_stdout():
     """Write what stdout holds back; if that fails, keep the interpreter from trying it again."""
     try:

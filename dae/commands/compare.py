@@ -4,7 +4,7 @@ from pathlib import Path
 
 import dae
 from dae.commands._arguments import Parser, add_output_options, path_ending_in
-from dae.commands._console import Session, close_stdout
+from dae.commands._console import run_command
 
 PROG = "dae-compare"
 
@@ -61,19 +61,17 @@ def main(argv=None):
     int
         The exit status: 0, 1 for a failure, 2 for wrong usage, 128 + n after signal n.
     """
-    try:
+
+    def parse(argv):
         parser = make_parser()
         options = parser.parse_args(argv)
         if len(options.runs) < 2:
             parser.error("one RUN is not enough; expected two at the least")
-        session = Session(PROG, options.quiet)
+        return options
 
-        def command():
-            # PyTensor comes with it, which --help need not wait for.
-            from dae.commands._compare_runs import compare_runs
+    def command(options, session):
+        from dae.commands._compare_runs import compare_runs
 
-            compare_runs(options, session)
+        compare_runs(options, session)
 
-        return session.run(command)
-    finally:
-        close_stdout()
+    return run_command(PROG, parse, command, argv)

@@ -10,7 +10,7 @@ from dae.commands._arguments import (
     path_ending_in,
     positive_int,
 )
-from dae.commands._console import Session, close_stdout
+from dae.commands._console import run_command
 from dae.training.settings import VALID
 
 PROG = "dae-reconstruct"
@@ -75,16 +75,10 @@ def main(argv=None):
     int
         The exit status: 0, 1 for a failure, 2 for wrong usage, 128 + n after signal n.
     """
-    try:
-        options = make_parser().parse_args(argv)
-        session = Session(PROG, options.quiet)
 
-        def command():
-            # PyTensor comes with it, which --help need not wait for.
-            from dae.commands._reconstruct_and_save import reconstruct_and_save
+    def command(options, session):
+        from dae.commands._reconstruct_and_save import reconstruct_and_save
 
-            reconstruct_and_save(options, session)
+        reconstruct_and_save(options, session)
 
-        return session.run(command)
-    finally:
-        close_stdout()
+    return run_command(PROG, make_parser().parse_args, command, argv)

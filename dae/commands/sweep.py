@@ -11,7 +11,7 @@ from dae.commands._arguments import (
     add_threads_option,
     positive_int,
 )
-from dae.commands._console import Session, close_stdout
+from dae.commands._console import run_command
 
 PROG = "dae-sweep"
 
@@ -74,17 +74,15 @@ def main(argv=None):
     int
         The exit status: 0, 1 if a run failed, 2 for wrong usage, 128 + n after signal n.
     """
-    try:
+
+    def parse(argv):
         options = make_parser().parse_args(argv)
         options.words = sys.argv[1:] if argv is None else argv
-        session = Session(PROG, options.quiet)
+        return options
 
-        def command():
-            # PyTensor comes with it, which --help need not wait for.
-            from dae.commands._train_sweep import train_sweep
+    def command(options, session):
+        from dae.commands._train_sweep import train_sweep
 
-            train_sweep(options, session)
+        train_sweep(options, session)
 
-        return session.run(command)
-    finally:
-        close_stdout()
+    return run_command(PROG, parse, command, argv)

@@ -11,7 +11,7 @@ from dae.commands._arguments import (
     add_run_options,
     positive_int,
 )
-from dae.commands._console import Session, close_stdout
+from dae.commands._console import run_command
 
 PROG = "dae-train"
 
@@ -63,16 +63,10 @@ def main(argv=None):
     int
         The exit status: 0, 1 for a failed run, 2 for wrong usage, 128 + n after signal n.
     """
-    try:
-        options = make_parser().parse_args(argv)
-        session = Session(PROG, options.quiet)
 
-        def command():
-            # PyTensor comes with it, which --help need not wait for.
-            from dae.commands._train_and_save import train_and_save
+    def command(options, session):
+        from dae.commands._train_and_save import train_and_save
 
-            train_and_save(options, session)
+        train_and_save(options, session)
 
-        return session.run(command)
-    finally:
-        close_stdout()
+    return run_command(PROG, make_parser().parse_args, command, argv)

@@ -15,7 +15,7 @@ from dae.commands._arguments import (
     number,
     positive_int,
 )
-from dae.commands._console import Session, close_stdout
+from dae.commands._console import run_command
 from dae.training.config import StackConfig
 from dae.training.settings import LEVEL
 
@@ -111,18 +111,16 @@ def main(argv=None):
     int
         The exit status: 0, 1 for a failed run, 2 for wrong usage, 128 + n after signal n.
     """
-    try:
+
+    def parse(argv):
         options = make_parser().parse_args(argv)
         for name, value in options.preset.items():
             vars(options).setdefault(name, value)
-        session = Session(PROG, options.quiet)
+        return options
 
-        def command():
-            # PyTensor comes with it, which --help need not wait for.
-            from dae.commands._train_classifier import train_stacked
+    def command(options, session):
+        from dae.commands._train_classifier import train_stacked
 
-            train_stacked(options, session)
+        train_stacked(options, session)
 
-        return session.run(command)
-    finally:
-        close_stdout()
+    return run_command(PROG, parse, command, argv)
