@@ -218,6 +218,16 @@ def test_the_api_page_lists_all_public_names():
     assert set(dae.__all__) <= set(documented_names())
 
 
+def test_the_page_of_the_commands_has_all_commands():
+    commands = {
+        f"{module}.make_parser"
+        for module, source in read_sources().items()
+        if module.startswith("dae.commands.") and "def make_parser" in source
+    }
+    page = API.with_name("commands.rst").read_text(encoding="utf-8")
+    assert set(re.findall(r":ref: (\S+)", page)) == commands
+
+
 @pytest.mark.parametrize("name", documented_names())
 def test_what_the_api_page_lists_has_an_example(name):
     assert has_example(pydoc.locate(f"dae.{name}", forceload=False))
