@@ -65,7 +65,7 @@ def encode_and_save(options, session):
 
 
 def compute_with(engine, run, images, session):
-    """Have processes compute codes, of some of the images at a time.
+    """Compute codes in other processes, of some of the images at a time.
 
     Parameters
     ----------

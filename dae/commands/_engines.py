@@ -14,7 +14,7 @@ MAX_DEATHS = 3
 
 
 def share_cores(n_tasks, n_cores, jobs, threads):
-    """Divide the cores of this machine among processes.
+    """Return how the cores of this machine are divided among processes.
 
     Parameters
     ----------

@@ -186,7 +186,7 @@ def open_directory(directory, data):
 
 
 def prepare_points(points):
-    """Have points that failed tried again.
+    """Count the points that are left to train, those that failed among them.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def prepare_points(points):
 
 
 def train_points(points, data, how, engine, lock, session):
-    """Have the points trained, and show how far they have got.
+    """Wait for the points to be trained, and show how far they have got.
 
     Parameters
     ----------
