@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import json
+import signal
 import threading
 from dataclasses import fields
 from pathlib import Path
@@ -142,6 +143,9 @@ def train_point(directory, settings, how):
     how : dict
         The other options of the command `train` that matter.
     """
+    if threading.current_thread() is threading.main_thread():
+        # Ctrl-C in a terminal is for the command, which lets a minibatch end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     directory = Path(directory)
     lock = directory.parent / LOCK
     point = Point(directory, None)

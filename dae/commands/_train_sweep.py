@@ -47,7 +47,7 @@ def train_sweep(options, session):
     points = make_points(directory, values)
     names = [field.name for field in fields(Settings) if field.name in given]
     data = {name: given[name] for name in names}
-    if os.path.exists(data.get("data", "")):
+    if data.get("data", Settings.data) not in (Settings.data, "mnist"):
         data["data"] = os.path.abspath(data["data"])
     check_data(points, data, options, session)
     lock = open_directory(directory, data)
@@ -55,30 +55,8 @@ def train_sweep(options, session):
         n_left = prepare_points(points)
         varying = [name for name, several in values.items() if len(set(several)) > 1]
         session.say(f"{len(points)} points in {directory}, {n_left} of them to train")
-        with Engine(
-            options.backend, options.address, options.jobs, options.threads, n_left or 1
-        ) as engine:
-            if n_left:
-                jobs = "all" if engine.jobs == -1 else engine.jobs
-                session.say(f"{options.backend}: {jobs} processes, {engine.threads} threads each")
-            how = {
-                "threads": engine.threads,
-                "cache_dir": options.cache_dir and os.path.abspath(options.cache_dir),
-                "checkpoint_every": options.checkpoint_every,
-                "report": options.report,
-            }
-            try:
-                train_points(points, data, how, engine, lock, session)
-            except StoppedError as error:
-                if session.stopped:
-                    n_over = sum(point.outcome is not None for point in points)
-                    again = command_to_repeat(options.words, directory)
-                    error = StoppedError(
-                        error.status,
-                        f"{error} when {n_over} of {len(points)} points were over; go on with: "
-                        f"{again}",
-                    )
-                raise error from None
+        if n_left:
+            train_what_is_left(points, n_left, data, directory, options, lock, session)
         save_sweep(directory, points, varying, command_to_repeat(options.words, directory))
     finally:
         lock.release()
@@ -92,6 +70,49 @@ def train_sweep(options, session):
             f"{counts['failed']} points failed, such as {failed.directory.name}: "
             f"{failed.outcome.message}",
         )
+
+
+def train_what_is_left(points, n_left, data, directory, options, lock, session):
+    """Start the workers, and wait for them to train.
+
+    Parameters
+    ----------
+    points : list of Point
+    n_left : int
+        How many of them are not over.
+    data : dict
+        The settings of the data.
+    directory : pathlib.Path
+        That of the sweep.
+    options : argparse.Namespace
+    lock : filelock.FileLock
+        See `train_points`.
+    session : Session
+
+    Raises
+    ------
+    StoppedError
+        As `train_points` does; its message says how to go on.
+    """
+    engine = Engine(options.backend, options.address, options.jobs, options.threads, n_left)
+    with engine:
+        jobs = "all" if engine.jobs == -1 else engine.jobs
+        session.say(f"{options.backend}: {jobs} processes, {engine.threads} threads each")
+        how = {
+            "threads": engine.threads,
+            "cache_dir": options.cache_dir and os.path.abspath(options.cache_dir),
+            "checkpoint_every": options.checkpoint_every,
+            "report": options.report,
+        }
+        try:
+            train_points(points, data, how, engine, lock, session)
+        except StoppedError as error:
+            n_over = sum(point.outcome is not None for point in points)
+            raise StoppedError(
+                error.status,
+                f"{error} when {n_over} of {len(points)} points were over; go on with: "
+                f"{command_to_repeat(options.words, directory)}",
+            ) from error
 
 
 def as_list(values):
