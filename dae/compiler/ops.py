@@ -49,7 +49,17 @@ def checked(name, *variables, ndim=None):
 
 
 def known(lengths):
-    """Return one of some lengths that must be equal, preferably one that is not None."""
+    """Return which length it is that some lengths must be, if one of them is known.
+
+    Parameters
+    ----------
+    lengths : iterable of int or None
+        None for what is not known.
+
+    Returns
+    -------
+    int or None
+    """
     return next((length for length in lengths if length is not None), None)
 
 
