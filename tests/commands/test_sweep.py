@@ -197,6 +197,8 @@ def test_ray_gives_the_same_table(sweep, table, folder):
     assert (folder / "ray" / "sweep.csv").read_bytes() == table
 
 
+# What the oldest Dask does for joblib.
+@pytest.mark.filterwarnings("ignore:`apply_async` is deprecated")
 @pytest.mark.parametrize("backend", ["loky", "dask"])
 def test_codes_are_the_same_from_all_engines(table, folder, tmp_path, backend, request):
     directory = next(path.parent for path in (folder / "loky").glob("*/model.npz"))
