@@ -99,7 +99,7 @@ class Engine:
         how = {"address": address, "timeout": 20}
         if address is None:
             # One thread each, since PyTensor's settings are those of a process.
-            how = {"n_workers": self.jobs, "threads_per_worker": 1, "dashboard_address": None}
+            how = {"n_workers": self.jobs, "threads_per_worker": 1, "dashboard_address": ":0"}
         # Who loses a worker is told so by this package.
         for name in ("distributed", "distributed.nanny", "distributed.scheduler"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
