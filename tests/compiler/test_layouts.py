@@ -101,7 +101,7 @@ def product(dtype, mode, transposes, c_ndim, inplace):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 @given(
     dtype=st.sampled_from(DTYPES),
     transposes=st.tuples(st.booleans(), st.booleans()),
@@ -148,7 +148,7 @@ def elementwise(dtype, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(
     dtype=st.sampled_from(DTYPES),
     shape=st.tuples(SIZES, SIZES),
@@ -181,7 +181,7 @@ def step(dtype, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=8)
 @given(
     dtype=st.sampled_from(DTYPES),
     sizes=st.tuples(st.sampled_from([1, 2, 20]), st.sampled_from([1, 7, 33]), SIZES.filter(bool)),
