@@ -384,14 +384,21 @@ def test_joblib():
 def test_dask():
     pytest.importorskip("distributed")
     script = """
+        from queue import SimpleQueue
         from dask.distributed import Client
 
         expected = product(1)
         set_num_threads(3)
-        function = pytensor.function([a, b], ops.Gemm()(0, 1, a, b))
+        # The arguments of a call lie in the function until it ends: it can only be called once.
+        functions = SimpleQueue()
+        for _ in range(4):
+            functions.put(pytensor.function([a, b], ops.Gemm()(0, 1, a, b)))
 
         def task(_):
-            return function(left, right).tobytes() == expected
+            function = functions.get()
+            result = function(left, right).tobytes()
+            functions.put(function)
+            return result == expected
 
         with Client(
             processes=False, n_workers=1, threads_per_worker=4, dashboard_address=None
