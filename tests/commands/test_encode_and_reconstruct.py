@@ -1,6 +1,7 @@
 """The commands that use a trained model: what they compute and write, how they refuse and end.
 
-Where a process can be asked, it is one; where only answers count, `main` is called.
+Where a process can be asked, it is one, or a fork of one; where only answers count, `main` is
+called.
 """
 
 import contextlib
@@ -546,12 +547,14 @@ def square(tmp_path):
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
 )
 @pytest.mark.parametrize(("command", "name"), COMMANDS)
-def test_a_signal_ends_it_without_a_trace(square, data, tmp_path, command, name, number, status):
+def test_a_signal_ends_it_without_a_trace(
+    forks, square, data, tmp_path, command, name, number, status
+):
     out = tmp_path / "out"
     out.mkdir()
     (out / "codes.npy").write_text("mine")
     options = [square, data, "-o", out / name, *(["--force"] if name == "codes.npy" else [])]
-    with popen(command, 0.5, *options, program=ASLEEP) as process:
+    with forks.popen(command, 0.5, *options, program=ASLEEP) as process:
         read_until(process, "asleep")
         process.send_signal(number)
         _stdout, stderr = process.communicate(timeout=30)
@@ -561,8 +564,9 @@ def test_a_signal_ends_it_without_a_trace(square, data, tmp_path, command, name,
     assert (out / "codes.npy").read_text() == "mine"
 
 
-def test_a_second_signal_ends_it_at_once(square, data, tmp_path):
-    with popen("encode", 60, square, data, "-o", tmp_path / "c.npy", program=ASLEEP) as process:
+def test_a_second_signal_ends_it_at_once(forks, square, data, tmp_path):
+    options = ["encode", 60, square, data, "-o", tmp_path / "c.npy"]
+    with forks.popen(*options, program=ASLEEP) as process:
         read_until(process, "asleep")
         process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -602,50 +606,38 @@ def test_a_full_disk_behind_stdout_ends_it(square, data, tmp_path):
         assert process.communicate() == (None, "")
 
 
-def test_a_full_disk_is_told_and_what_was_there_stays(square, data, tmp_path):
+def test_a_full_disk_is_told_and_what_was_there_stays(
+    forks_with_disks, mount, square, data, tmp_path
+):
     """A disk of 20 KB, which has a file already that is to be replaced."""
-    script = """
-        set -u
-        disk=$1 square=$2 data=$3 python=$4
-        mount -t tmpfs -o size=20k none "$disk"
-        echo mine > "$disk/codes.npy"
-        run() {
-            "$python" -W error -m "dae.$1" "$square" "$data" -o "$disk/$2" --force --quiet
-            echo "status $?"
-        }
-        run encode codes.npy
-        run encode codes.npz
-        run encode codes.csv
-        run reconstruct z.npz
-        run reconstruct z
-        ls "$disk"
-        cat "$disk/codes.npy" """
     disk = tmp_path / "disk"
     disk.mkdir()
-    # A file system of its own is for root, or for who is root in a namespace.
-    namespace = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
-    process = subprocess.run(
-        [*namespace, "bash", "-c", script, "bash", disk, square, data, sys.executable],
-        env=ENVIRONMENT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert process.stdout.split("\n") == [*["status 1"] * 5, "codes.npy", "mine", ""]
-    full = "No space left on device; nothing was written"
-    assert process.stderr.splitlines() == [
-        f"dae-{command}: {disk}/{name}: {full}" for command, name in COMMANDS
-    ]
+    mount("-t", "tmpfs", "-o", "size=20k", "none", disk)
+    on_disk = "import pathlib, sys; [disk] = map(pathlib.Path, sys.argv[1:])\n"
+    write = f"{on_disk}(disk / 'codes.npy').write_text('mine')"
+    assert forks_with_disks.run(disk, program=write)[0] == 0
+    for command, name in COMMANDS:
+        options = [square, data, "-o", disk / name, "--force", "--quiet"]
+        assert forks_with_disks.run(*options, module=f"dae.{command}") == (
+            1, "", f"dae-{command}: {disk}/{name}: No space left on device; nothing was written\n",
+        )  # fmt: skip
+    read = f"{on_disk}print(*((path.name, path.read_text()) for path in disk.iterdir()))"
+    assert forks_with_disks.run(disk, program=read) == (0, "('codes.npy', 'mine')\n", "")
 
 
-def test_a_bar_is_shown_on_a_terminal(square, data, tmp_path):
+def test_a_bar_is_shown_on_a_terminal(forks, square, data, tmp_path):
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (25, 80))
-    process = popen(*ENCODE, square, data, "-o", tmp_path / "c.npy", stderr=theirs)
+    options = [square, data, "-o", tmp_path / "c.npy"]
+    process = forks.popen(*options, module="dae.encode", stderr=theirs)
     os.close(theirs)
     written = b""
     with contextlib.suppress(OSError):  # the terminal is gone when the process is
         while block := os.read(ours, 10_000):
             written += block
     os.close(ours)
-    stdout, _stderr = process.communicate()
+    with process:
+        stdout, _stderr = process.communicate()
     assert process.returncode == 0
     assert re.search(rf"100%\|█+\| {N_IMAGES}/{N_IMAGES} \[.*image/s", written.decode())
     assert set(stdout) - {"\n"} == set(filter(str.isprintable, stdout))
@@ -673,7 +665,7 @@ sys.exit(status)
     ],
 )
 def test_memory_does_not_grow_with_what_is_read_and_written(
-    tmp_path, command, name, n_visible, n_hidden, n_images
+    forks, tmp_path, command, name, n_visible, n_hidden, n_images
 ):
     model = new_model(n_visible=n_visible, n_hidden=n_hidden)
     save_model(tmp_path / "model.npz", model)
@@ -681,12 +673,11 @@ def test_memory_does_not_grow_with_what_is_read_and_written(
     peaks = []
     for n in (2_000, n_images):
         np.save(tmp_path / "x.npy", np.broadcast_to(image, (n, n_visible)))
-        process = popen(
+        status, stdout, stderr = forks.run(
             command, tmp_path / "model.npz", tmp_path / "x.npy", "-o", tmp_path / name, "--force",
             *(["--corruption-level=0.3"] if name == "z.npz" else []), program=PEAK,
         )  # fmt: skip
-        stdout, stderr = process.communicate()
-        assert (process.returncode, stderr) == (0, "")
+        assert (status, stderr) == (0, "")
         peaks.append(int(stdout.split()[-1]))
     assert (tmp_path / name).stat().st_size > 230e6
     assert peaks[1] - peaks[0] < 20e6

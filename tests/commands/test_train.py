@@ -1,6 +1,7 @@
 """The command: what it prints and writes, how it refuses, how it ends and how it goes on.
 
-Where a process can be asked, it is one; where only answers count, `main` is called.
+Where a process can be asked, it is one, or a fork of one; where only answers count, `main` is
+called.
 """
 
 import contextlib
@@ -102,8 +103,19 @@ def command(capfd):
     return call
 
 
-def popen(*options, program=None, **settings):
-    """Start the command, or a program in its place, as a process with pipes."""
+@pytest.fixture
+def popen(forks):
+    """Start the command, or a program in its place, as a fork, with pipes."""
+
+    def popen(*options, program=None, **settings):
+        module = "dae.train" if program is None else None
+        return forks.popen(*options, program=program, module=module, **settings)
+
+    return popen
+
+
+def popen_anew(*options, program=None, **settings):
+    """The same in an interpreter of its own."""
     start = COMMAND if program is None else [sys.executable, "-W", "error", "-c", program]
     settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | settings
     return subprocess.Popen(
@@ -304,7 +316,7 @@ def test_help_and_usage_errors_do_not_wait_for_what_they_do_not_need():
             sys.exit(end.code if not heavy else f"imported: {heavy}")
         """)
     for options, status in (["--help"], 0), (["--version"], 0), (["--seed=-1"], 2):
-        process = popen(*options, program=program)
+        process = popen_anew(*options, program=program)
         stdout, stderr = process.communicate()
         assert (process.returncode, bool(stdout), stderr.count("\n")) == (
             status, status == 0, status // 2,
@@ -477,7 +489,7 @@ def test_a_run_in_parts_gives_the_same_bits_as_one_in_one_go(
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
 )
-def test_a_signal_saves_and_says_how_to_go_on(small, tmp_path, number, status):
+def test_a_signal_saves_and_says_how_to_go_on(popen, small, tmp_path, number, status):
     process = popen(*small, ENDLESS, "--report-every=1", f"--output-dir={tmp_path / 'a run'}")
     with process:
         read_until(process, "Training epoch 3, ")
@@ -504,7 +516,7 @@ def test_a_signal_saves_and_says_how_to_go_on(small, tmp_path, number, status):
 )
 @pytest.mark.parametrize("where", ["in a step", "in compile"])
 def test_a_signal_in_compiling_and_a_second_one_in_a_step_end_at_once(
-    small, tmp_path, number, status, where
+    popen, small, tmp_path, number, status, where
 ):
     with popen(where, *small, f"--output-dir={tmp_path / 'out'}", program=ASLEEP) as process:
         read_until(process, "asleep")
@@ -519,10 +531,9 @@ def test_a_signal_in_compiling_and_a_second_one_in_a_step_end_at_once(
     assert stderr.count("\n") == 1
 
 
-def test_a_signal_that_the_caller_ignores_is_ignored(small, tmp_path):
-    ignore = lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)  # noqa: E731
+def test_a_signal_that_the_caller_ignores_is_ignored(popen, small, tmp_path):
     options = ["in a step", *small, f"--output-dir={tmp_path / 'out'}"]
-    with popen(*options, program=ASLEEP, preexec_fn=ignore) as process:
+    with popen(*options, program=ASLEEP, ignored=[signal.SIGINT]) as process:
         read_until(process, "asleep")
         for _ in range(3):
             process.send_signal(signal.SIGINT)
@@ -531,7 +542,7 @@ def test_a_signal_that_the_caller_ignores_is_ignored(small, tmp_path):
         process.kill()
 
 
-def test_two_runs_at_once_in_a_directory(command, small, tmp_path):
+def test_two_runs_at_once_in_a_directory(command, popen, small, tmp_path):
     out = tmp_path / "out"
     with popen("in a step", *small, f"--output-dir={out}", program=ASLEEP) as process:
         read_until(process, "asleep")
@@ -550,7 +561,7 @@ def test_two_runs_at_once_in_a_directory(command, small, tmp_path):
 
 @pytest.mark.parametrize("change", ["removed", "replaced"])
 def test_costs_removed_from_under_a_run_let_nobody_in_and_are_not_lost(
-    command, small, tmp_path, change
+    command, popen, small, tmp_path, change
 ):
     out, whole = tmp_path / "out", tmp_path / "whole"
     process = popen(*small, ENDLESS, "--report-every=1", f"--output-dir={out}")
@@ -577,26 +588,23 @@ def test_costs_removed_from_under_a_run_let_nobody_in_and_are_not_lost(
     assert (out / "model.npz").read_bytes() == (whole / "model.npz").read_bytes()
 
 
-def test_a_run_on_a_disk_that_cannot_be_written_to_is_refused(small, tmp_path):
-    script = """
-        set -u
-        disk=$1; shift
-        mount -t tmpfs none "$disk"
-        "$@" --output-dir "$disk/run"; echo "status $?"
-        mount -o remount,ro "$disk"
-        "${@:1:5}" --resume "$disk/run"; echo "status $?"
-        "$@" --output-dir "$disk/new"; echo "status $?" """
+def test_a_run_on_a_disk_that_cannot_be_written_to_is_refused(
+    forks_with_disks, mount, small, tmp_path
+):
+    def train(*options):
+        return forks_with_disks.run(*options, module="dae.train")
+
     disk = tmp_path / "disk"
     disk.mkdir()
-    namespace = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
-    process = subprocess.run(
-        [*namespace, "bash", "-c", script, "bash", disk, *COMMAND, *small, "--quiet"],
-        env=ENVIRONMENT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert re.findall(r"status \d", process.stdout) == ["status 0", "status 2", "status 2"]
-    resumed, new = process.stderr.splitlines()
-    assert resumed.startswith(f"dae-train: cannot lock {disk}/run/run.lock: Read-only file system;")
-    assert new.startswith(f"dae-train: cannot write to {disk}/new: ")
+    mount("-t", "tmpfs", "none", disk)
+    assert train(*small, "--quiet", "--output-dir", disk / "run") == (0, "", "")
+    mount("-o", "remount,ro", disk)
+    status, _stdout, stderr = train("--resume", disk / "run")
+    assert (status, stderr.count("\n")) == (2, 1)
+    assert stderr.startswith(f"dae-train: cannot lock {disk}/run/run.lock: Read-only file system;")
+    status, _stdout, stderr = train(*small, "--quiet", "--output-dir", disk / "new")
+    assert (status, stderr.count("\n")) == (2, 1)
+    assert stderr.startswith(f"dae-train: cannot write to {disk}/new: ")
 
 
 def test_a_run_killed_at_fifty_random_moments_ends_with_the_same_bytes(data, tmp_path):
@@ -698,36 +706,31 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(command, small,
     assert (out / "model.npz").read_bytes() == model
 
 
-def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(small, tmp_path):
+def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(forks_with_disks, mount, small, tmp_path):
     """A disk of 20 KB fills up in training, one of 64 KB when the pictures are drawn."""
-    script = """
-        set -u
-        disk=$1 out=$2; shift 2
-        mount -t tmpfs -o size=20k none "$disk"
-        "$@" --output-dir "$disk/run" --checkpoint-every=1; echo "status $?"
-        for size in 64k 1m; do
-            mount -o remount,size=$size "$disk"
-            "${@:1:5}" --resume "$disk/run"; echo "status $?"
-        done
-        cp -r "$disk/run" "$out" """
+
+    def train(*options):
+        return forks_with_disks.run(*options, module="dae.train")
+
     disk, out, whole = (tmp_path / name for name in ("disk", "out", "whole"))
     disk.mkdir()
-    # A file system of its own is for root, or for who is root in a namespace.
-    namespace = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
-    process = subprocess.run(
-        [*namespace, "bash", "-c", script, "bash", disk, out, *COMMAND, *small, "--quiet"],
-        env=ENVIRONMENT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert re.findall(r"status \d", process.stdout) == ["status 1", "status 1", "status 0"]
+    mount("-t", "tmpfs", "-o", "size=20k", "none", disk)
     advice = re.escape(f"{shlex.join([*COMMAND[:1], *COMMAND[3:]])} --resume {disk}/run")
     full = f"No space left on device; go on with: {advice}\n"
-    assert re.fullmatch(
-        f"dae-train: {disk}/run/checkpoint.npz: {full}dae-train: {disk}/run/[a-z]+.png: {full}",
-        process.stderr,
-    )
-    assert subprocess.run(
-        [*COMMAND, *small, "--quiet", "--output-dir", whole], env=ENVIRONMENT, check=True
-    )
+    start = [*small, "--quiet", "--checkpoint-every=1", "--output-dir", disk / "run"]
+    status, _stdout, stderr = train(*start)
+    assert status == 1
+    assert re.fullmatch(f"dae-train: {disk}/run/checkpoint.npz: {full}", stderr)
+    mount("-o", "remount,size=64k", disk)
+    status, _stdout, stderr = train("--resume", disk / "run")
+    assert status == 1
+    assert re.fullmatch(f"dae-train: {disk}/run/[a-z]+.png: {full}", stderr)
+    mount("-o", "remount,size=1m", disk)
+    status, _stdout, stderr = train("--resume", disk / "run")
+    assert (status, stderr) == (0, "")
+    copy = "import shutil, sys; shutil.copytree(*sys.argv[1:])"
+    assert forks_with_disks.run(disk / "run", out, program=copy)[0] == 0
+    assert train(*small, "--quiet", "--output-dir", whole)[0] == 0
     assert (out / "model.npz").read_bytes() == (whole / "model.npz").read_bytes()
     assert read_costs(out) == read_costs(whole)
     assert sorted(os.listdir(out)) == sorted(os.listdir(whole))
@@ -735,7 +738,7 @@ def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(small, tmp_path):
 
 def test_a_closed_pipe_saves_and_ends(command, small, tmp_path):
     out = tmp_path / "out"
-    process = popen(*small, ENDLESS, "--report-every=1", f"--output-dir={out}")
+    process = popen_anew(*small, ENDLESS, "--report-every=1", f"--output-dir={out}")
     with process:
         read_until(process, "Training epoch 2, ")
         process.stdout.close()
@@ -751,38 +754,38 @@ def test_a_closed_pipe_saves_and_ends(command, small, tmp_path):
 
 def test_a_full_disk_behind_stdout_saves_and_ends(small, tmp_path):
     with open("/dev/full", "w") as full:
-        process = popen(*small, f"--output-dir={tmp_path / 'out'}", stdout=full)
+        process = popen_anew(*small, f"--output-dir={tmp_path / 'out'}", stdout=full)
         _stdout, stderr = process.communicate()
         assert process.returncode == 1
         assert stderr.startswith("dae-train: stopped, because standard output failed: No space")
         assert stderr.count("\n") == 1
-        process = popen("--help", stdout=full)
+        process = popen_anew("--help", stdout=full)
         assert process.communicate() == (None, "")
 
 
 # What a terminal shows
 
 
-def output_on_a_terminal(options, **settings):
+def output_on_a_terminal(popen, options, **settings):
     """Run the command on a terminal; give all that it wrote there, and the rest."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (25, 80))
-    settings = {"stdout": theirs, "stderr": theirs} | settings
-    process = popen(*options, **settings)
+    process = popen(*options, **{"stdout": theirs, "stderr": theirs} | settings)
     os.close(theirs)
     written = b""
     with contextlib.suppress(OSError):  # the terminal is gone when the process is
         while block := os.read(ours, 10_000):
             written += block
     os.close(ours)
-    stdout, _stderr = process.communicate()
+    with process:
+        stdout, _stderr = process.communicate()
     assert process.returncode == 0
     return written.decode(), stdout
 
 
-def test_a_bar_is_shown_on_a_terminal_and_tears_no_line(small, tmp_path):
+def test_a_bar_is_shown_on_a_terminal_and_tears_no_line(popen, small, tmp_path):
     options = [*small, "--report-every=1", "--training-epochs=300"]
-    written, _stdout = output_on_a_terminal([*options, f"--output-dir={tmp_path / 'out'}"])
+    written, _stdout = output_on_a_terminal(popen, [*options, f"--output-dir={tmp_path / 'out'}"])
     lines = [line.rstrip("\r").split("\r")[-1].rstrip() for line in written.split("\n")]
     reports = [
         f"Training epoch {i}, cost {float(cost):f}"
@@ -792,9 +795,9 @@ def test_a_bar_is_shown_on_a_terminal_and_tears_no_line(small, tmp_path):
     assert re.search(r"100%\|█+\| 300/300 \[\d\d:\d\d<\d\d:\d\d, .*epoch/s, cost \d+", written)
 
 
-def test_a_bar_on_stderr_leaves_a_piped_stdout_alone(small, tmp_path):
+def test_a_bar_on_stderr_leaves_a_piped_stdout_alone(popen, small, tmp_path):
     options = [*small, f"--output-dir={tmp_path / 'out'}"]
-    written, stdout = output_on_a_terminal(options, stdout=subprocess.PIPE)
+    written, stdout = output_on_a_terminal(popen, options, stdout=None)
     assert "100%|" in written
     assert set(stdout) - {"\n"} == set(filter(str.isprintable, stdout))
     assert "Training epoch 0, cost " in stdout
