@@ -64,9 +64,9 @@ def save_zeros(path, n_rows, n_visible):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_file_several_times_as_large_as_the_memory_is_trained_on(tmp_path):
-    left = 2**26
+    left = 2**25
     save_zeros(tmp_path / "small.npy", 100, 10_000)
-    save_zeros(tmp_path / "large.npy", 30_000, 10_000)
+    save_zeros(tmp_path / "large.npy", 15_000, 10_000)
     assert (tmp_path / "large.npy").stat().st_size > 4 * left
     process = subprocess.run(
         [sys.executable, "-W", "error", "-c", LIMITED, str(left)],
@@ -76,7 +76,7 @@ def test_a_file_several_times_as_large_as_the_memory_is_trained_on(tmp_path):
     assert (process.returncode, process.stderr) == (0, "")
     grown, refused = process.stdout.splitlines()
     assert int(grown) < left / 2
-    assert refused.startswith("large.npy: would take 300 MB of memory, and ")
+    assert refused.startswith("large.npy: would take 150 MB of memory, and ")
     _header, *rows = (tmp_path / "large" / "costs.csv").read_text().splitlines()
     first, second = (float(row.split(",")[1]) for row in rows)
     assert second < first
