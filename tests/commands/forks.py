@@ -7,6 +7,7 @@ memory, its signals, its way to end, its exit status, and that warnings are erro
 As a program, this is the process that forks: ``python -W error forks.py SOCKET``.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -194,6 +195,7 @@ def prepare():
 
 if __name__ == "__main__":
     prepare()
+    gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         task = serve(connection)
     if task is None:

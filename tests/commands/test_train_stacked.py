@@ -6,13 +6,12 @@ import random
 import re
 import shlex
 import signal
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
-from test_train import ENVIRONMENT, CrashError, crash, stop_at
+from test_train import CrashError, crash, stop_at
 from test_train_logistic import write_labelled
 
 from dae import StackConfig
@@ -185,13 +184,12 @@ def test_a_run_in_parts_ends_with_the_same_bytes(command, small, tmp_path, monke
         assert files(parts).keys() == FILES
 
 
-def test_a_run_killed_in_every_phase_ends_with_the_same_bytes(data, tmp_path):
+def test_a_run_killed_in_every_phase_ends_with_the_same_bytes(forks, data, tmp_path):
     moments = random.Random(1)
     settings = [
         f"--data={data}", "--hidden-layers-sizes", "6", "5", "--batch-size=12", "--seed=1",
         "--pretraining-epochs=400", "--training-epochs=800", "--patience=400",
     ]  # fmt: skip
-    start = [sys.executable, "-W", "error", "-m", "dae.train_stacked"]
     output = ["--checkpoint-every=1", "--report-every=1"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     for phase in ("Pre-training layer 1", "Pre-training layer 2", "Training"):
@@ -199,9 +197,7 @@ def test_a_run_killed_in_every_phase_ends_with_the_same_bytes(data, tmp_path):
             where = (
                 [f"--resume={killed}"] if killed.exists() else [*settings, f"--output-dir={killed}"]
             )
-            with subprocess.Popen(
-                [*start, *where, *output], env=ENVIRONMENT, text=True, stdout=subprocess.PIPE
-            ) as process:
+            with forks.popen(*where, *output, module="dae.train_stacked") as process:
                 n_left = moments.randint(1, 60)
                 for line in process.stdout:
                     n_left -= line.startswith(phase)
@@ -211,7 +207,7 @@ def test_a_run_killed_in_every_phase_ends_with_the_same_bytes(data, tmp_path):
             assert process.returncode == -signal.SIGKILL
     assert not (killed / "model.npz").exists()
     for where in ([f"--resume={killed}"], [*settings, f"--output-dir={whole}"]):
-        subprocess.run([*start, *where, "--quiet"], env=ENVIRONMENT, check=True)
+        assert forks.run(*where, "--quiet", module="dae.train_stacked") == (0, "", "")
     assert files(killed) == files(whole)
     assert files(killed).keys() == FILES
     assert sorted(os.listdir(killed)) == sorted(os.listdir(whole))
