@@ -203,10 +203,13 @@ def test_committed_costs_are_the_published_ones(name):
 
 @pytest.mark.parametrize("names", [(WORKSHEET, WORKSHEET_JA), (CLAIMS, CLAIMS_JA)])
 def test_languages_share_their_code_and_not_their_text(names):
+    """So one of them has to be executed only: Python sees no difference."""
     english, japanese = map(read, names)
     assert len(english.cells) == len(japanese.cells)
+    assert english.metadata == japanese.metadata
     for cell, translated in zip(english.cells, japanese.cells, strict=True):
         assert cell.cell_type == translated.cell_type
+        assert cell.metadata == translated.metadata
         if cell.cell_type == "code":
             assert without_comments(cell.source) == without_comments(translated.source)
         else:
@@ -220,15 +223,8 @@ def test_worksheet_in_full(tmp_path):
     check_costs(notebook)
     check_compilation(notebook)
     check_prose(notebook)
-
-
-def test_worksheet_in_japanese(tmp_path):
-    notebook = execute(WORKSHEET_JA, tmp_path, {"training_epochs = 200": "training_epochs = 1"})
-    check_executed(notebook)
     assert len(sources(notebook)) == 4
-    assert sources(notebook) == sources(read(WORKSHEET_JA)) == sources(read(WORKSHEET))
-    assert f"Training epoch 0, cost {PUBLISHED[0]}" in printed(notebook)
-    assert f"Training epoch 0, cost {PUBLISHED[20]}" in printed(notebook)
+    assert sources(notebook) == sources(read(WORKSHEET)) == sources(read(WORKSHEET_JA))
 
 
 def test_porting(tmp_path):
@@ -275,11 +271,10 @@ def test_claims_that_the_text_makes_are_in_the_tables(name):
     assert printed(notebook) == printed(read(CLAIMS))
 
 
-@pytest.mark.parametrize("name", [CLAIMS, CLAIMS_JA])
-def test_claims_can_be_measured_again(name, tmp_path):
-    notebook = execute(name, tmp_path, LITTLE)
+def test_claims_can_be_measured_again(tmp_path):
+    notebook = execute(CLAIMS, tmp_path, LITTLE)
     check_executed(notebook)
-    committed = tables(read(name))
+    committed = tables(read(CLAIMS))
     assert len(committed) == 5
     for table, expected in zip(tables(notebook), committed, strict=True):
         assert [row[0] for row in table] == [row[0] for row in expected]
