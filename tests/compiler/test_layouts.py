@@ -50,7 +50,7 @@ VIEWS = {  # of m rows and n columns: the shape of a room, and where the matrix 
         lambda room: room[inside(m)][:, ::-1],
     ),
 }
-LAYOUTS = st.sampled_from([*VIEWS, "read-only"])
+LAYOUTS = [*VIEWS, "read-only"]
 SIZES = st.sampled_from([0, 1, 2, 5, 33])
 
 
@@ -71,6 +71,28 @@ def lay(value, layout):
     select(is_guard)[...] = False
     view.flags.writeable = layout != "read-only"
     return view.reshape(value.shape), lambda: bool(np.all(np.isnan(room[is_guard])))
+
+
+def kind_of(array):
+    """What Numba tells apart, and compiles machine code for: C, F, any, or read-only."""
+    if not array.flags.writeable:
+        return "read-only"
+    return "C" if array.flags.c_contiguous else "F" if array.flags.f_contiguous else "any"
+
+
+def of_kinds(*kinds, ndims):
+    """Layouts for arrays of so many dimensions, none of a length below two, of these kinds.
+
+    For each combination of kinds a whole graph is compiled anew; for their layouts it is not.
+    """
+    return st.tuples(*(
+        st.sampled_from([
+            layout
+            for layout in LAYOUTS
+            if kind_of(lay(np.ones((2,) * ndim), layout)[0]) == kind
+        ])
+        for kind, ndim in zip(kinds, ndims, strict=True)
+    ))  # fmt: skip
 
 
 @pytest.mark.parametrize("layout", VIEWS)
@@ -106,7 +128,7 @@ def product(dtype, mode, transposes, c_ndim, inplace):
     dtype=st.sampled_from(DTYPES),
     transposes=st.tuples(st.booleans(), st.booleans()),
     sizes=st.tuples(SIZES, SIZES, SIZES),
-    layouts=st.tuples(LAYOUTS, LAYOUTS, LAYOUTS),
+    layouts=st.tuples(*[st.sampled_from(LAYOUTS)] * 3),
     c_kind=st.sampled_from(["row", "matrix", "in place"]),
     seed=st.integers(0, 2**32 - 1),
 )
@@ -148,14 +170,17 @@ def elementwise(dtype, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@settings(deadline=None, max_examples=20)
-@given(
-    dtype=st.sampled_from(DTYPES),
-    shape=st.tuples(SIZES, SIZES),
-    layouts=st.tuples(LAYOUTS, LAYOUTS),
-    seed=st.integers(0, 2**32 - 1),
+@pytest.mark.parametrize("dtype", DTYPES)
+# Of x and a, each of which is laid out anew by itself: each kind of either, not each pair.
+@pytest.mark.parametrize(
+    "kinds", [("C", "F"), ("F", "any"), ("any", "read-only"), ("read-only", "C"), ("C", "C")]
 )
-def test_other_ops(mode, dtype, shape, layouts, seed):
+@settings(deadline=None, max_examples=15)
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+def test_other_ops(mode, dtype, kinds, data, seed):
+    size = SIZES if set(kinds) == {"C"} else SIZES.filter(lambda n: n > 1)
+    shape = data.draw(st.tuples(size, size))
+    layouts = data.draw(of_kinds(*kinds, ndims=(2, 2)))
     rng = np.random.default_rng(seed)
     x, a = rng.uniform(size=shape).astype(dtype), rng.normal(size=shape).astype(dtype)
     (x_view, x_intact), (a_view, a_intact) = map(lay, (x, a), layouts)
@@ -181,15 +206,26 @@ def step(dtype, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@settings(deadline=None, max_examples=8)
-@given(
-    dtype=st.sampled_from(DTYPES),
-    sizes=st.tuples(st.sampled_from([1, 2, 20]), st.sampled_from([1, 7, 33]), SIZES.filter(bool)),
-    layouts=st.tuples(LAYOUTS, LAYOUTS, LAYOUTS, LAYOUTS),
-    seed=st.integers(0, 2**32 - 1),
+# Of x, W, b and b': each kind of each, not each combination, every one of which is compiled anew.
+@pytest.mark.parametrize(
+    ("dtype", "kinds"),
+    [
+        ("float64", ("C", "F", "any", "read-only")),
+        ("float32", ("F", "any", "read-only", "C")),
+        ("float64", ("any", "read-only", "C", "any")),
+        ("float32", ("read-only", "C", "any", "C")),
+        ("float64", ("C", "C", "C", "C")),  # where a length may be 1
+    ],
 )
-def test_whole_step(mode, dtype, sizes, layouts, seed):
-    n, n_visible, n_hidden = sizes
+@settings(deadline=None, max_examples=15)
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+def test_whole_step(mode, dtype, kinds, data, seed):
+    least = 1 if set(kinds) == {"C"} else 2
+    n, n_visible, n_hidden = (
+        data.draw(st.sampled_from([size for size in sizes if size >= least]))
+        for sizes in [(1, 2, 20), (1, 7, 33), (1, 2, 5, 33)]
+    )
+    layouts = data.draw(of_kinds(*kinds, ndims=(2, 2, 1, 1)))
     rng = np.random.default_rng(seed)
     x = rng.uniform(size=(n, n_visible)).astype(dtype)
     params = [
