@@ -91,8 +91,22 @@ def test_predictions_cost_and_errors(mode, scale, floatX):
     assert_allclose(actual_errors, errors, rtol=1e-15)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("y_dtype", ["int32", "int64", "uint8"])
+# Three things that do not depend on each other, so that each pair of them is enough.
+@pytest.mark.parametrize(
+    ("mode", "y_dtype", "floatX"),
+    [
+        ("NUMBA", "int32", "float32"),
+        ("NUMBA", "int64", "float64"),
+        ("NUMBA", "uint8", "float32"),
+        ("FAST_COMPILE", "int32", "float64"),
+        ("FAST_COMPILE", "int64", "float32"),
+        ("FAST_COMPILE", "uint8", "float64"),
+        ("CVM", "int32", "float32"),
+        ("CVM", "int64", "float32"),
+        ("CVM", "uint8", "float64"),
+    ],
+    indirect=["floatX"],
+)
 def test_steps_of_gradient_descent(mode, y_dtype, floatX):
     classifier, x, y = make()
     W, b = (param.get_value() for param in classifier.params)
