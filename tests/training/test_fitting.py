@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,12 @@ class Momentum:
             step = 0.9 * velocity - learning_rate * pytensor.grad(cost, param)
             updates += [(velocity, step), (param, param + step)]
         return cost, updates
+
+
+@cache
+def in_one_go(kind=None):
+    """What `fit` returns for the small training of a model of some kind; not to be changed."""
+    return fit(SMALL, X, model=kind and kind())
 
 
 # What it computes
@@ -238,7 +245,7 @@ def test_a_training_that_a_callback_stops_goes_on_to_the_same_bits(tmp_path, kin
     def new_model():
         return None if kind is None else kind()
 
-    expected = fit(SMALL, X, model=new_model())
+    expected = in_one_go(kind)
     with Run(tmp_path / "run") as run:
         _, history = fit(SMALL, X, model=new_model(), run=run, callbacks=[At(n_done, stop)])
         assert (len(history), len(run.costs)) == divmod(n_done, 5)
@@ -271,12 +278,12 @@ def test_stopping_before_the_step_is_compiled_leaves_the_run_at_its_beginning(tm
     with Run(tmp_path / "run") as run:
         assert run.reopen() is None
         assert run.state == {}
-        assert_same(fit(run.config, X, run=run), fit(SMALL, X))
+        assert_same(fit(run.config, X, run=run), in_one_go())
 
 
 def test_without_a_run_a_callback_may_stop_a_training_too():
     _, history = fit(SMALL, X, callbacks=[At(7, stop)])
-    assert costs_of(history) == costs_of(fit(SMALL, X).history[:1])
+    assert costs_of(history) == costs_of(in_one_go().history[:1])
 
 
 def test_stopping_in_on_epoch_ends_with_the_epoch(tmp_path):
@@ -299,7 +306,7 @@ def test_an_interrupted_training_goes_on_from_its_last_checkpoint(tmp_path, monk
     def new_model(seed=1):
         return None if kind is None else kind(seed)
 
-    expected = fit(SMALL, X, model=new_model())
+    expected = in_one_go(kind)
     with pytest.raises(KeyboardInterrupt), Run(tmp_path / "run") as run:
         fit(SMALL, X, model=new_model(), run=run, callbacks=[At(3, interrupt)])
     with Run(tmp_path / "run", checkpoint_every=1) as run:

@@ -3,6 +3,7 @@
 import hashlib
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytensor
@@ -109,22 +110,39 @@ def test_a_model_sees_every_byte_divided_by_256(floatX):
 # fit
 
 
+@pytest.fixture(scope="module")
+def in_memory(tmp_path_factory):
+    """By `shuffle`: a training whose rows are floats in memory, and the settings of its run."""
+    trainings = {}
+    for shuffle in (False, True):
+        config = replace(SMALL, shuffle=shuffle, training_epochs=2)
+        with Run(tmp_path_factory.mktemp("memory") / "run") as run:
+            trainings[shuffle] = fit(config, FLOATS, validation=FLOATS[:7], run=run), run.config
+    return trainings
+
+
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("dtype", ["u1", "<f2", ">f4", "<f4", "<f8"])
 @pytest.mark.usefixtures("window")
-def test_rows_in_a_file_give_the_bits_of_rows_in_memory(tmp_path, dtype, shuffle):
+def test_rows_in_a_file_give_the_bits_of_rows_in_memory(tmp_path, in_memory, dtype, shuffle):
     x = X if dtype == "u1" else FLOATS.astype(dtype)  # a byte over 256 has eight digits
     config = replace(SMALL, shuffle=shuffle, training_epochs=2)
     rows = rows_of(tmp_path, x)
-    with Run(tmp_path / "run") as run, Run(tmp_path / "expected") as expected_run:
-        expected = fit(config, FLOATS, validation=FLOATS[:7], run=expected_run)
+    expected, expected_config = in_memory[shuffle]
+    with Run(tmp_path / "run") as run:
         assert_same(fit(config, rows, validation=rows[:7], run=run), expected)
-        assert run.config == expected_run.config
+        assert run.config == expected_config
         assert [epoch.validation_loss for epoch in run.history] == [
-            epoch.validation_loss for epoch in expected_run.history
+            epoch.validation_loss for epoch in expected.history
         ]
-    for data in (tmp_path / "data.npy", str(tmp_path / "data.npy")):
-        assert_same(fit(config, data), expected)
+
+
+@pytest.mark.parametrize("dtype", ["u1", ">f4"])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_file_may_be_given_by_its_name(tmp_path, in_memory, kind, dtype):
+    np.save(tmp_path / "data.npy", X if dtype == "u1" else FLOATS.astype(dtype))
+    config = replace(SMALL, training_epochs=2)
+    assert_same(fit(config, kind(tmp_path / "data.npy")), in_memory[False][0])
 
 
 def test_a_part_of_a_file_is_trained_on_and_another_one_judges(tmp_path):

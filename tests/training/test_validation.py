@@ -9,7 +9,7 @@ import pytest
 from numpy.random import RandomState
 from numpy.testing import assert_allclose, assert_array_equal
 from oracle import cost_and_gradients
-from test_fitting import SMALL, At, X, assert_same, costs_of, stop, values_of
+from test_fitting import SMALL, At, X, assert_same, costs_of, in_one_go, stop, values_of
 
 import dae
 from dae import Callback, Run, RunError, fit
@@ -84,7 +84,7 @@ def test_validations_come_as_often_as_asked_and_by_default_so_that_they_are_chea
 
 
 def test_judging_changes_nothing_of_the_training():
-    judged, expected = fit(SMALL, X, validation=VALID), fit(SMALL, X)
+    judged, expected = fit(SMALL, X, validation=VALID), in_one_go()
     assert_same(judged, expected)
     assert [epoch.validation_loss for epoch in expected.history] == [None] * 4
 
@@ -112,7 +112,7 @@ def test_labels_reach_the_models_that_learn_from_them():
 
 
 def test_labels_are_left_alone_by_the_models_that_do_not():
-    assert_same(fit(SMALL, (X, Y), validation=(VALID, None)), fit(SMALL, X))
+    assert_same(fit(SMALL, (X, Y), validation=(VALID, None)), in_one_go())
 
 
 @pytest.mark.parametrize(
