@@ -1,8 +1,34 @@
-"""The keys of the machine code of our ops in PyTensor's cache on disk."""
+"""The machine code of our ops: its keys in PyTensor's cache on disk, and loops compiled once.
+
+PyTensor compiles the code of an op into that of each graph, and twice. With the long loops of a
+training step, that takes most of the time until the first cost is there. So these are compiled
+once on a machine, and called by name.
+"""
 
 import sys
 
+import llvmlite.binding
+import numpy as np
+import pytensor
+from llvmlite import ir
+from numba import from_dtype
+from numba.core import types
+from numba.core.caching import NullCache, make_library_cache
+from numba.core.cgutils import bool_t, get_or_insert_function, unpack_tuple
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.errors import TypingError
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import default_hash_key_from_props
+
+VERSION = 1
+"""See `cache_key`."""
+
+_LibraryCache = make_library_cache("dae")
+
+_libraries = {}
+"""The machine code by its names; it must live as long as what calls it."""
 
 
 def cache_key(op, *loops, **facts):
@@ -25,6 +51,148 @@ def cache_key(op, *loops, **facts):
     -------
     str
     """
-    modules = (sys.modules[type(op).__module__], *loops)
-    versions = tuple((module.__name__, module.VERSION) for module in modules)
+    versions = versions_of(sys.modules[type(op).__module__], *loops)
     return default_hash_key_from_props(op, versions=versions, **facts)
+
+
+def versions_of(*modules):
+    """Return what tells the machine code of modules, and of this one, from that of older code."""
+    modules = (sys.modules[__name__], *modules)
+    return tuple((module.__name__, module.VERSION) for module in modules)
+
+
+@global_compiler_lock
+def compile_once(name, arguments, write, *modules):
+    """Compile a function of C, unless PyTensor's cache has its machine code.
+
+    After that, all machine code of this process can call it by its name, with `write_c_call`.
+
+    Parameters
+    ----------
+    name : str
+        Its name, with all that the code depends on but for the versions of the modules.
+    arguments : sequence of llvmlite.ir.Type
+        What it takes.
+    write : callable
+        Takes a library of Numba's, to link others to, a builder and the arguments; writes the code,
+        and returns what the function returns: whether it lacked memory (llvmlite.ir.Value, i1).
+    *modules : module
+        Those that the code is written by, each with a ``VERSION``.
+    """
+    if name in _libraries:
+        return
+    key = "_".join([name, *(str(version) for _, version in versions_of(*modules))])
+    # Numba keeps what belongs to a function of Python, and PyTensor says where; this is its name.
+    owner = compile_numba_function_src(f"def {name}(): pass", name, cache_key=key)
+    cache = _LibraryCache(owner) if pytensor.config.numba__cache else NullCache()
+    signature, context = types.void(), cpu_target.target_context
+    library = cache.load_overload(signature, context)
+    is_new = library is None
+    if is_new:
+        library = context.codegen().create_library(name)
+        library.enable_object_caching()
+        module = library.create_ir_module(name)
+        function = ir.Function(module, ir.FunctionType(bool_t, arguments), name)
+        builder = ir.IRBuilder(function.append_basic_block())
+        builder.ret(write(library, builder, *function.args))
+        library.add_ir_module(module)
+        library.finalize()
+    llvmlite.binding.add_symbol(name, library.get_pointer_to_function(name))
+    if is_new:
+        cache.save_overload(signature, library)
+    _libraries[name] = library
+
+
+def array(dtype, ndim, layout="C"):
+    """Return Numba's type of an array; the layout ``"A"`` is any."""
+    return types.Array(from_dtype(np.dtype(dtype)), ndim, layout)
+
+
+def compiled_loop(name, function, arguments, *modules):
+    """Compile a loop in Numba once, as `compile_once`, and return what calls it.
+
+    Parameters
+    ----------
+    name : str
+    function : callable
+        Compiled by Numba; it returns nothing, and raises nothing but MemoryError.
+    arguments : sequence of numba.types.Array
+        What it takes.
+    *modules : module
+
+    Returns
+    -------
+    callable
+        For code that Numba compiles. It takes the arguments in one tuple; arrays of all layouts
+        where the loop takes any.
+    """
+    context = cpu_target.target_context
+    kinds = [context.get_value_type(argument) for argument in arguments]
+
+    def write(library, builder, *values):
+        has_failed, _ = call_compiled(library, builder, function, arguments, values)
+        return has_failed
+
+    compile_once(name, kinds, write, *modules)
+
+    @intrinsic
+    def call(_, given):
+        for kind, argument in zip(given.types, arguments, strict=True):
+            if (kind.dtype, kind.ndim) != (argument.dtype, argument.ndim):
+                raise TypingError(f"{name} takes {argument}; given: {kind}")
+
+        def write_call(context, builder, _, args):
+            values = unpack_tuple(builder, args[0])
+            triples = zip(values, given.types, arguments, strict=True)
+            values = [context.cast(builder, *triple) for triple in triples]
+            write_c_call(context, builder, name, values)
+            return context.get_dummy_value()
+
+        return types.void(given), write_call
+
+    return call
+
+
+def call_compiled(library, builder, function, arguments, values):
+    """Write a call of what Numba compiles.
+
+    Parameters
+    ----------
+    library : numba.core.codegen.CodeLibrary
+        What the code is written for.
+    builder : llvmlite.ir.IRBuilder
+    function : numba.core.dispatcher.Dispatcher
+    arguments : sequence of numba.types.Type
+    values : sequence of llvmlite.ir.Value
+
+    Returns
+    -------
+    has_failed : llvmlite.ir.Value
+        Whether it raised something (i1).
+    result : llvmlite.ir.Value
+    """
+    arguments = tuple(arguments)
+    function.compile(arguments)
+    compiled = function.overloads[arguments]
+    library.add_linking_library(compiled.library)
+    status, result = cpu_target.target_context.call_internal_no_propagate(
+        builder, compiled.fndesc, compiled.signature, values
+    )
+    return status.is_error, result
+
+
+def write_c_call(context, builder, name, values):
+    """Write a call of a function of `compile_once`, by its name; it may raise MemoryError.
+
+    Parameters
+    ----------
+    context : numba.core.base.BaseContext
+        That of the code being written.
+    builder : llvmlite.ir.IRBuilder
+    name : str
+    values : sequence of llvmlite.ir.Value
+    """
+    kind = ir.FunctionType(bool_t, [value.type for value in values])
+    lacks_memory = builder.call(get_or_insert_function(builder.module, kind, name), values)
+    with builder.if_then(lacks_memory, likely=False):
+        context.call_conv.return_user_exc(builder, MemoryError, ("for a copy of an array",))

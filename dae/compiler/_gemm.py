@@ -2,36 +2,43 @@
 
 A minibatch has few rows. BLAS, which is made for large matrices, takes up to half as long again
 for its products, and its threads wait for each other where the machine does something else as well.
-These loops run in one thread, and give the same digits whatever the processor, if only it can
-multiply and add in one step. They are written in LLVM's own language, since what Numba makes of
-loops in Python keeps no part of the result in registers.
+These loops give the same digits whatever the processor, if only it can multiply and add in one
+step, and whatever the number of threads. They are written in LLVM's own language, since what Numba
+makes of loops in Python keeps no part of the result in registers.
 
 The result is made in tiles, of as many rows and columns as there are registers for: a part of a
 row of b is loaded once, and multiplied by one number of each row of a.
 """
 
-from contextlib import contextmanager
-from functools import cache, reduce
+import sys
+from functools import cache, partial, reduce
 
 import llvmlite.binding
 from llvmlite import ir
 from numba.core import types
-from numba.core.cgutils import (
-    alloca_once,
-    alloca_once_value,
-    for_range_slice,
-    get_or_insert_function,
-    int32_t,
-    intp_t,
-    unpack_tuple,
-    voidptr_t,
-)
+from numba.core.cgutils import alloca_once_value, bool_t, int32_t, intp_t, unpack_tuple
 from numba.extending import intrinsic
 from pytensor.link.numba.dispatch.basic import numba_njit
 
+from dae._machine_code import call_compiled, compile_once, write_c_call
+from dae.compiler import _matrix, _threads
+from dae.compiler._matrix import (
+    ITEMSIZES,
+    Matrix,
+    buffer,
+    ceiling,
+    choose,
+    first_lanes,
+    larger,
+    loop,
+    number,
+    smaller,
+    spans,
+    strips,
+)
 from dae.compiler._threads import wanted_blocks, write_shared
 
-VERSION = 6
+VERSION = 7
 """See `dae._machine_code.cache_key`."""
 
 DEPTH = 128
@@ -49,12 +56,6 @@ SHALLOW = 64
 SPEED = 400
 """What one core does in a nanosecond, about: multiplications, times the bytes of a number."""
 
-LINE = 64
-"""Bytes of a cache line."""
-
-ITEMSIZES = {ir.FloatType(): 4, ir.DoubleType(): 8}
-"""Bytes of an element."""
-
 
 @cache
 def registers():
@@ -63,190 +64,6 @@ def registers():
     if features.get("avx512f"):
         return 64, 10
     return (32 if features.get("avx") else 16), 5
-
-
-def number(i):
-    """Return a Python integer as a number of the code being written."""
-    return i if isinstance(i, ir.Value) else ir.Constant(intp_t, i)
-
-
-def smaller(builder, i, j):
-    """Return the smaller of two numbers of the code being written."""
-    return builder.select(builder.icmp_signed("<", i, number(j)), i, number(j))
-
-
-def larger(builder, i, j):
-    """Return the larger of two numbers of the code being written."""
-    return builder.select(builder.icmp_signed(">", i, number(j)), i, number(j))
-
-
-def ceiling(builder, i, j):
-    """Return i / j, rounded up."""
-    return builder.sdiv(builder.add(i, builder.sub(number(j), number(1))), number(j))
-
-
-def choose(builder, i, values):
-    """Return the value number i of some."""
-    chosen = values[0]
-    for j, value in enumerate(values[1:], 1):
-        chosen = builder.select(builder.icmp_signed("==", i, number(j)), value, chosen)
-    return chosen
-
-
-class Matrix:
-    """A matrix in memory, for the code being written.
-
-    Parameters
-    ----------
-    builder : llvmlite.ir.IRBuilder
-    start : llvmlite.ir.Value
-        Where it begins.
-    element : llvmlite.ir.Type
-        What its elements are; a pointer alone does not always tell.
-    row_step, column_step : int or llvmlite.ir.Value
-        How many elements its rows and its columns are apart.
-    """
-
-    def __init__(self, builder, start, element, row_step, column_step=1):
-        self.builder = builder
-        self.start = start
-        self.element = element
-        self.itemsize = ITEMSIZES[element]
-        self.row_step = row_step
-        self.column_step = column_step
-
-    @property
-    def T(self):
-        """The transpose, in the same memory."""
-        return Matrix(self.builder, self.start, self.element, self.column_step, self.row_step)
-
-    @property
-    def is_transposed(self):
-        """Whether columns are what lies together in memory."""
-        return self.column_step != 1
-
-    def part(self, i, j):
-        """Return the part that begins at row i and column j."""
-        down = self.builder.mul(number(i), number(self.row_step))
-        right = self.builder.mul(number(j), number(self.column_step))
-        place = self.builder.add(down, right)
-        start = self.builder.gep(self.start, [place], source_etype=self.element)
-        return Matrix(self.builder, start, self.element, self.row_step, self.column_step)
-
-    def load(self, i, j, width, mask=None):
-        """Load a vector, a part of a row; elements that a mask leaves out are zero."""
-        kind = ir.VectorType(self.element, width)
-        place = self.builder.bitcast(self.part(i, j).start, kind.as_pointer())
-        if mask is None:
-            return self.builder.load(place, align=self.itemsize, typ=kind)
-        arguments = place, int32_t(self.itemsize), mask, kind([0.0] * width)
-        return self._call_masked("load", kind, kind, arguments)
-
-    def store(self, vector, i, j, mask=None):
-        """Store a vector, but for the elements that a mask leaves out."""
-        place = self.builder.bitcast(self.part(i, j).start, vector.type.as_pointer())
-        if mask is None:
-            self.builder.store(vector, place, align=self.itemsize)
-        else:
-            arguments = vector, place, int32_t(self.itemsize), mask
-            self._call_masked("store", vector.type, ir.VoidType(), arguments)
-
-    def _call_masked(self, action, vector, result, arguments):
-        """Call LLVM's own function for a part of a vector."""
-        name = f"llvm.masked.{action}.v{vector.count}f{8 * self.itemsize}.p0"
-        kind = ir.FunctionType(result, [argument.type for argument in arguments])
-        function = get_or_insert_function(self.builder.module, kind, name)
-        return self.builder.call(function, arguments)
-
-    def repeat(self, i, j, width):
-        """Load an element into all places of a vector."""
-        one = self.load(i, j, 1)
-        return self.builder.shuffle_vector(one, one, ir.VectorType(int32_t, width)([0] * width))
-
-    def prefetch(self, i, j, width):
-        """Fetch a part of a row into the cache."""
-        kind = ir.FunctionType(ir.VoidType(), [voidptr_t, int32_t, int32_t, int32_t])
-        prefetch = self.builder.module.declare_intrinsic("llvm.prefetch", [voidptr_t], kind)
-        to_read, to_keep, data = int32_t(0), int32_t(3), int32_t(1)
-        for k in range(0, width, LINE // self.itemsize):
-            place = self.builder.bitcast(self.part(i, j).part(0, k).start, voidptr_t)
-            self.builder.call(prefetch, [place, to_read, to_keep, data])
-
-
-def spans(builder, stop, sizes):
-    """Loop over 0, 1, ... stop - 1, in steps of the largest size that still fits.
-
-    Parameters
-    ----------
-    builder : llvmlite.ir.IRBuilder
-    stop : llvmlite.ir.Value
-    sizes : list of int
-        Falling; the last is 1.
-
-    Yields
-    ------
-    start : llvmlite.ir.Value
-    size : int
-    """
-    done = number(0)
-    for size in sizes:
-        rest = builder.srem(builder.sub(stop, done), number(size))
-        end = builder.sub(stop, rest)
-        with for_range_slice(builder, done, end, number(size)) as (start, _):
-            yield start, size
-        done = end
-
-
-def first_lanes(builder, width, n):
-    """Return a mask that leaves out all but the first n elements of a vector."""
-    lanes = ir.VectorType(int32_t, width)(list(range(width)))
-    one = builder.insert_element(lanes, builder.trunc(n, int32_t), int32_t(0))
-    repeated = builder.shuffle_vector(one, one, lanes.type([0] * width))
-    return builder.icmp_signed("<", lanes, repeated)
-
-
-def strips(builder, vector, n):
-    """Loop over n columns: two vectors of them at a time, the last ones with a mask.
-
-    Parameters
-    ----------
-    builder : llvmlite.ir.IRBuilder
-    vector : int
-        Elements of a vector.
-    n : llvmlite.ir.Value
-
-    Yields
-    ------
-    start : llvmlite.ir.Value
-    width : int
-    there : llvmlite.ir.Value
-        How many of these columns there are.
-    mask : llvmlite.ir.Value or None
-        Which elements of a vector they are; None for all.
-    """
-    width = 2 * vector
-    rest = builder.srem(n, number(width))
-    end = builder.sub(n, rest)
-    with for_range_slice(builder, number(0), end, number(width)) as (start, _):
-        yield start, width, number(width), None
-    # The rest is one strip more: of one vector if it fits in there, else of two.
-    is_narrow = builder.icmp_signed("<=", rest, number(vector))
-    middle = builder.select(is_narrow, end, n)
-    for start, stop, width in [(end, middle, 2 * vector), (middle, n, vector)]:
-        with for_range_slice(builder, start, stop, number(width)) as (start, _):
-            yield start, width, rest, first_lanes(builder, width, rest)
-
-
-@contextmanager
-def loop(builder, stop, step=1):
-    """Loop over range(0, stop, step), and keep LLVM from unrolling it.
-
-    That would make nothing faster, but compiling slower. LLVM does not copy a body in which there
-    is a piece of assembler, though it be empty.
-    """
-    with for_range_slice(builder, number(0), number(stop), number(step)) as (i, _):
-        builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", [], side_effect=True)
-        yield i
 
 
 def write_tile(builder, rows, width, mask, depth, c, alpha, a, b, ahead):
@@ -302,13 +119,6 @@ def write_columns(builder, vector, width, there, mask, depth, b, columns):
     else:
         with loop(builder, depth) as k:
             columns.store(b.load(k, 0, width, mask), k, 0)
-
-
-def buffer(builder, size, element):
-    """Return where there is memory for so many elements, as long as the function runs."""
-    start = alloca_once(builder, element, size=number(size))
-    start.align = LINE
-    return start
 
 
 def write_panels(builder, vector, height, rows, depth, a, panels):
@@ -390,41 +200,71 @@ def write_outer_products(builder, vector, rows, columns, c, alpha, products):
             c.store(total, i, j, mask)
 
 
-@cache
-def add_products(dtype, a_transposed, b_transposed):
-    """Return two functions, which add alpha times one matrix product to c, or that of two.
+@numba_njit
+def divided(m, n, terms, most, itemsize, height, width):
+    """Return how to divide a result of m times n numbers, sums of so many terms, into blocks.
 
-    Its arguments are c, alpha (without dimensions), a, b, and those of a second product, if any;
-    all matrices are C-contiguous. Each block of c is read from memory and written back once.
+    Parameters
+    ----------
+    m, n : int
+    terms : int
+        Those of both products, if there are two.
+    most : int
+        Those of the product that has more.
+    itemsize : int
+        Bytes of a number.
+    height, width : int
+        Rows and columns of a tile.
+
+    Returns
+    -------
+    rows, columns : int
+        Those of a block.
+    across : int
+        How many blocks there are side by side.
+    blocks : int
+        How many there are in all; minus that many, if they are too little work to be shared.
+    """
+    if m == 0 or n == 0 or terms == 0:
+        return 1, 1, 1, 0
+    wanted = wanted_blocks(m * n * terms * itemsize / SPEED)
+    down = -(-m // (ROWS if most > SHALLOW else 2 * height))
+    across = max(-(-n // COLUMNS), min(-(-wanted // down), n // (2 * width)))
+    down = max(down, min(-(-wanted // across), m // height))
+    rows, columns = -(-m // (down * height)) * height, -(-n // (across * width)) * width
+    across = -(-n // columns)
+    blocks = -(-m // rows) * across
+    return rows, columns, across, blocks if wanted > 1 else -blocks
+
+
+@cache
+def add_products(n_products, dtype, a_transposed, b_transposed):
+    """Return the function that adds alpha times one matrix product, or that of two, to c.
+
+    Its arguments are c, alpha (without dimensions), and a tuple of a, b, and those of the second
+    product; all are C-contiguous. Each block of c is read from memory and written back once.
     """
     element = {"float32": ir.FloatType(), "float64": ir.DoubleType()}[dtype]
     register_size, height = registers()
     itemsize = ITEMSIZES[element]
     vector = register_size // itemsize
     width = 2 * vector
+    a_order, b_order = (-1 if transposed else 1 for transposed in (a_transposed, b_transposed))
+    facts = n_products, dtype, int(a_transposed), int(b_transposed), register_size, height
+    name = "_".join(map(str, ["dae_add_products", *facts]))
 
-    @intrinsic
-    def multiply(_, c, alpha, matrices, rows, columns, across, blocks):
-        def write(context, builder, signature, args):
-            def parts(kind, value):
-                array = context.make_array(kind)(context, builder, value)
-                return array.data, *unpack_tuple(builder, array.shape)
+    def write(library, builder, c, m, n, alpha, *factors):
+        starts = range(0, len(factors), 6)
+        terms = [matrices(builder, *factors[start : start + 6])[2] for start in starts]
+        together, most = reduce(builder.add, terms), reduce(partial(larger, builder), terms)
+        facts = [m, n, together, most, *map(number, (itemsize, height, width))]
+        _, result = call_compiled(library, builder, divided, [types.intp] * len(facts), facts)
+        *sizes, blocks = unpack_tuple(builder, result)
+        values = [*sizes, c, m, n, alpha, *factors]
+        write_shared(builder, blocks, values, write_block)
+        return bool_t(False)
 
-            c, m, n = parts(signature.args[0], args[0])
-            [alpha] = parts(signature.args[1], args[1])
-            factors = [
-                value
-                for pair in zip(signature.args[2], unpack_tuple(builder, args[2]), strict=True)
-                for value in parts(*pair)
-            ]
-            *sizes, blocks = args[3:]
-            values = [c, m, n, alpha, *sizes, *factors]
-            write_shared(builder, blocks, values, write_block)
-            return context.get_dummy_value()
-
-        return types.void(c, alpha, matrices, rows, columns, across, blocks), write
-
-    def write_block(builder, index, c, m, n, alpha, rows, columns, across, *factors):
+    def write_block(builder, index, rows, columns, across, c, m, n, alpha, *factors):
         c = Matrix(builder, c, element, n)
         alpha = Matrix(builder, alpha, element, 0)
         i = builder.mul(builder.sdiv(index, across), rows)
@@ -443,7 +283,7 @@ def add_products(dtype, a_transposed, b_transposed):
                 parts = [(a.part(i, 0), b.part(0, j)) for a, b, _ in products]
                 write_outer_products(builder, vector, rows, columns, c, alpha, parts)
                 builder.ret_void()
-        with loop(builder, len(factors) // 6) as product:
+        with loop(builder, n_products) as product:
             chosen = [choose(builder, product, factors[place::6]) for place in range(6)]
             a, b, terms = matrices(builder, *chosen)
             # The parts of a sum are of the same length, which depends on nothing else.
@@ -461,37 +301,38 @@ def add_products(dtype, a_transposed, b_transposed):
         a, b = Matrix(builder, a, element, a_columns), Matrix(builder, b, element, b_columns)
         return a.T if a_transposed else a, b.T if b_transposed else b, terms
 
-    @numba_njit(inline="always")
-    def n_terms(c, a, b):
-        m, k = (a.shape[1], a.shape[0]) if a_transposed else a.shape
-        k_of_b, n = (b.shape[1], b.shape[0]) if b_transposed else b.shape
-        if k != k_of_b or c.shape != (m, n):
-            raise ValueError("the shapes of the matrices of a product do not fit")
-        return k
+    matrix = element.as_pointer(), intp_t, intp_t
+    compile_once(
+        name,
+        [*matrix, matrix[0], *matrix * (2 * n_products)],
+        write,
+        sys.modules[__name__],
+        _matrix,
+        _threads,
+    )
 
-    @numba_njit(inline="always")
-    def add(c, alpha, matrices, terms, most):
-        m, n = c.shape
-        if m and n and terms:
-            # In how many blocks to divide the result, down and across; how long these are.
-            wanted = wanted_blocks(m * n * terms * itemsize / SPEED)
-            down = -(-m // (ROWS if most > SHALLOW else 2 * height))
-            across = max(-(-n // COLUMNS), min(-(-wanted // down), n // (2 * width)))
-            down = max(down, min(-(-wanted // across), m // height))
-            rows, columns = -(-m // (down * height)) * height, -(-n // (across * width)) * width
-            across = -(-n // columns)
-            blocks = -(-m // rows) * across
-            blocks = blocks if wanted > 1 else -blocks
-            multiply(c, alpha, matrices, rows, columns, across, blocks)
+    @intrinsic
+    def add_products(_, c, alpha, matrices):
+        kinds = [c, alpha, *matrices]
 
-    @numba_njit(inline="always")
-    def add_product(c, alpha, a, b):
-        k = n_terms(c, a, b)
-        add(c, alpha, (a, b), k, k)
+        def write_call(context, builder, signature, args):
+            parts, fit = [], []
+            for kind, value in zip(
+                kinds, [*args[:2], *unpack_tuple(builder, args[2])], strict=True
+            ):
+                array = context.make_array(kind)(context, builder, value)
+                parts.append([array.data, *unpack_tuple(builder, array.shape)])
+            (_, m, n), _, *factors = parts
+            for (_, *a), (_, *b) in zip(factors[::2], factors[1::2], strict=True):
+                [rows, k], [k_of_b, columns] = a[::a_order], b[::b_order]
+                pairs = [(rows, m), (k, k_of_b), (columns, n)]
+                fit += [builder.icmp_signed("==", *pair) for pair in pairs]
+            with builder.if_then(builder.not_(reduce(builder.and_, fit)), likely=False):
+                message = "the shapes of the matrices of a product do not fit"
+                context.call_conv.return_user_exc(builder, ValueError, (message,))
+            write_c_call(context, builder, name, [value for part in parts for value in part])
+            return context.get_dummy_value()
 
-    @numba_njit(inline="always")
-    def add_two_products(c, alpha, a, b, other_a, other_b):
-        k, other_k = n_terms(c, a, b), n_terms(c, other_a, other_b)
-        add(c, alpha, (a, b, other_a, other_b), k + other_k, max(k, other_k))
+        return types.void(c, alpha, matrices), write_call
 
-    return add_product, add_two_products
+    return add_products

@@ -12,12 +12,13 @@ from decimal import Decimal
 from functools import cache
 
 import numpy as np
-from numba.extending import overload
+from numba.core.imputils import impl_ret_borrowed
+from numba.extending import intrinsic, overload
 from pytensor.link.numba.dispatch.basic import numba_njit
 
 from dae.compiler._threads import share, wanted_blocks
 
-VERSION = 4
+VERSION = 5
 """See `dae._machine_code.cache_key`."""
 
 njit = numba_njit(fastmath={"contract"}, error_model="numpy")
@@ -117,7 +118,7 @@ def sigmoid(dtype):
             e = exp(-abs(a[i]))
             y[i] = (e if a[i] < 0 else one) / (one + e)
 
-    @numba_njit(inline="always")
+    @numba_njit
     def sigmoid(a, y):
         size = block_size(a.size, a.size * a.itemsize * SIGMOID)
         share(block, -(-a.size // size), (size, a, y))
@@ -156,8 +157,9 @@ def cross_entropy(dtype):
                 residual[i, k] = x_lack - z_lack if a[i, k] > 0 else z_lack - x_lack
             L[i] = total(terms)
 
-    @numba_njit(inline="always")
+    @numba_njit
     def cross_entropy(x, a, L, residual):
+        x, a = contiguous(x), contiguous(a)
         size = block_size(a.shape[0], a.size * a.itemsize * CROSS_ENTROPY)
         share(block, -(-a.shape[0] // size), (size, x, a, L, residual))
 
@@ -171,7 +173,7 @@ def column_sum(dtype):
 
     @njit
     def column_sum(a, sums):
-        n = a.shape[1]
+        a, n = contiguous(a), a.shape[1]
         totals, parts = np.zeros(n), np.empty(n, Float)
         for first in range(0, a.shape[0], ROWS):
             for k in range(n):
@@ -195,7 +197,7 @@ def log_likelihood(dtype):
 
     @njit
     def log_likelihood(a, y, log_p, gradient):
-        n_out = a.shape[1]
+        a, n_out = contiguous(a), a.shape[1]
         for i in range(y.size):
             largest = a[i, 0]
             for k in range(n_out):
@@ -273,6 +275,39 @@ def _writable(c):
         return out
 
     return copy
+
+
+@intrinsic
+def known_to_be_contiguous(_, a):
+    """Return an array of any layout as one that is C-contiguous, which it must be."""
+    kind = a.copy(layout="C")
+
+    def write(context, builder, signature, args):
+        return impl_ret_borrowed(context, builder, kind, args[0])
+
+    return kind(a), write
+
+
+def contiguous(a):
+    """Return a matrix whose numbers lie side by side, row by row: itself, or a copy.
+
+    `numpy.ascontiguousarray` would do as well, but takes Numba a second to compile.
+    """
+
+
+@overload(contiguous)
+def _contiguous(a):
+    if a.layout == "C":
+        return lambda a: a
+
+    def contiguous(a):
+        if a.strides == (a.shape[1] * a.itemsize, a.itemsize):
+            return known_to_be_contiguous(a)
+        out = np.empty(a.shape, a.dtype)
+        spread_matrix(a, out)
+        return out
+
+    return contiguous
 
 
 SPREAD = [spread_scalar, spread_row, spread_matrix]

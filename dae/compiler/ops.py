@@ -13,10 +13,11 @@ from pytensor.graph.rewriting.basic import in2out, node_rewriter
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
 from pytensor.tensor.type import integer_dtypes
 
-from dae._machine_code import cache_key
-from dae.compiler import _gemm, _kernels, _threads
+from dae._machine_code import array, cache_key, compiled_loop
+from dae.compiler import _gemm, _kernels, _matrix, _threads
+from dae.compiler._kernels import contiguous, writable
 
-VERSION = 4
+VERSION = 5
 """See `dae._machine_code.cache_key`."""
 
 DTYPES = ("float32", "float64")
@@ -255,39 +256,49 @@ optdb.register("dae_gemm_inplace", in2out(_gemm_inplace), "fast_run", "inplace",
 @register_funcify_and_cache_key(Sigmoid)
 def _numba_sigmoid(op, node, **kwargs):
     """Compile `Sigmoid`."""
-    loop = _kernels.sigmoid(node.outputs[0].dtype)
+    dtype, modules = node.outputs[0].dtype, (_kernels, _threads)
+    vector = array(dtype, 1)
+    loop = compiled_loop(f"dae_sigmoid_{dtype}", _kernels.sigmoid(dtype), [vector] * 2, *modules)
 
     @numba_njit
     def sigmoid(a):
         a = np.ascontiguousarray(a)
         y = np.empty_like(a)
-        loop(a.ravel(), y.ravel())
+        loop((a.ravel(), y.ravel()))
         return y
 
-    return sigmoid, cache_key(op, _kernels, _threads)
+    return sigmoid, cache_key(op, *modules)
 
 
 @register_funcify_and_cache_key(CrossEntropy)
 def _numba_cross_entropy(op, node, **kwargs):
     """Compile `CrossEntropy`."""
-    loop = _kernels.cross_entropy(node.outputs[0].dtype)
+    dtype, modules = node.outputs[0].dtype, (_kernels, _threads)
+    given = [array(dtype, 2, "A")] * 2
+    results = [array(dtype, 1), array(dtype, 2)]
+    loop = compiled_loop(
+        f"dae_cross_entropy_{dtype}", _kernels.cross_entropy(dtype), given + results, *modules
+    )
 
     @numba_njit
     def cross_entropy(x, a):
         if x.shape != a.shape:
             raise ValueError("the shapes of the inputs and of their reconstructions differ")
-        x, a = np.ascontiguousarray(x), np.ascontiguousarray(a)
-        L, residual = np.empty(a.shape[0], a.dtype), np.empty_like(a)
-        loop(x, a, L, residual)
+        L, residual = np.empty(a.shape[0], a.dtype), np.empty(a.shape, a.dtype)
+        loop((x, a, L, residual))
         return L, residual
 
-    return cross_entropy, cache_key(op, _kernels, _threads)
+    return cross_entropy, cache_key(op, *modules)
 
 
 @register_funcify_and_cache_key(LogLikelihood)
 def _numba_log_likelihood(op, node, **kwargs):
     """Compile `LogLikelihood`."""
-    loop = _kernels.log_likelihood(node.outputs[0].dtype)
+    dtype = node.outputs[0].dtype
+    types = [array(*kind) for kind in [(dtype, 2, "A"), ("int64", 1), (dtype, 1), (dtype, 2)]]
+    loop = compiled_loop(
+        f"dae_log_likelihood_{dtype}", _kernels.log_likelihood(dtype), types, _kernels
+    )
 
     @numba_njit
     def log_likelihood(a, y, n):
@@ -301,7 +312,7 @@ def _numba_log_likelihood(op, node, **kwargs):
             if not 0 <= labels[i] < n_out:
                 raise IndexError("a class is not among the columns")
         log_p, gradient = np.empty(y.size, a.dtype), np.empty((n_rows, n_out), a.dtype)
-        loop(np.ascontiguousarray(a), labels, log_p, gradient)
+        loop((a, labels, log_p, gradient))
         return log_p, gradient
 
     return log_likelihood, cache_key(op, _kernels)
@@ -310,49 +321,50 @@ def _numba_log_likelihood(op, node, **kwargs):
 @register_funcify_and_cache_key(Gemm)
 def _numba_gemm(op, node, **kwargs):
     """Compile `Gemm`."""
-    inplace, row_axis, column_axis = op.inplace, int(op.a_transposed), int(not op.b_transposed)
-    spread = _kernels.SPREAD[node.inputs[0].ndim]
-    kind = node.outputs[0].dtype, op.a_transposed, op.b_transposed
-    add_product, add_two_products = _gemm.add_products(*kind)
+    row_axis, column_axis = int(op.a_transposed), int(not op.b_transposed)
+    inplace, spread = op.inplace, _kernels.SPREAD[node.inputs[0].ndim]
+    dtype, n_products = node.outputs[0].dtype, len(node.inputs) // 2 - 1
+    add_products = _gemm.add_products(n_products, dtype, op.a_transposed, op.b_transposed)
 
-    @numba_njit(inline="always")
-    def start(c, a, b):
+    @numba_njit
+    def start(c, m, n):
         if inplace:
-            out = _kernels.writable(c)
+            out = writable(c)
         else:
-            out = np.empty((a.shape[row_axis], b.shape[column_axis]), a.dtype)
+            out = np.empty((m, n), c.dtype)
             spread(c, out)
         return out
 
     @numba_njit
     def product(c, alpha, a, b):
-        out = start(c, a, b)
-        add_product(out, alpha, np.ascontiguousarray(a), np.ascontiguousarray(b))
+        out = start(c, a.shape[row_axis], b.shape[column_axis])
+        add_products(out, alpha, (contiguous(a), contiguous(b)))
         return out
 
     @numba_njit
     def products(c, alpha, a, b, other_a, other_b):
-        out = start(c, a, b)
-        a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
-        other_a, other_b = np.ascontiguousarray(other_a), np.ascontiguousarray(other_b)
-        add_two_products(out, alpha, a, b, other_a, other_b)
+        out = start(c, a.shape[row_axis], b.shape[column_axis])
+        a, b = contiguous(a), contiguous(b)
+        other_a, other_b = contiguous(other_a), contiguous(other_b)
+        add_products(out, alpha, (a, b, other_a, other_b))
         return out
 
-    key = cache_key(
-        op, _kernels, _threads, _gemm, registers=_gemm.registers(), inputs=len(node.inputs)
-    )
-    return products if len(node.inputs) > 4 else product, key
+    facts = {"n_products": n_products, "registers": _gemm.registers()}
+    key = cache_key(op, _kernels, _threads, _gemm, _matrix, **facts)
+    return (product if n_products == 1 else products), key
 
 
 @register_funcify_and_cache_key(ColumnSum)
 def _numba_column_sum(op, node, **kwargs):
     """Compile `ColumnSum`."""
-    loop = _kernels.column_sum(node.outputs[0].dtype)
+    dtype = node.outputs[0].dtype
+    types = [array(dtype, 2, "A"), array(dtype, 1)]
+    loop = compiled_loop(f"dae_column_sum_{dtype}", _kernels.column_sum(dtype), types, _kernels)
 
     @numba_njit
     def column_sum(a):
         sums = np.empty(a.shape[1], a.dtype)
-        loop(np.ascontiguousarray(a), sums)
+        loop((a, sums))
         return sums
 
     return column_sum, cache_key(op, _kernels)

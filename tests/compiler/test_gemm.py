@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from functools import cache
 
 import numba
 import numpy as np
@@ -17,21 +18,18 @@ REGISTERS = [(16, 5), (32, 5), (64, 10)]
 TRANSPOSES = [(False, False), (False, True), (True, False), (True, True)]
 
 
-@pytest.fixture(scope="module")
-def products():
-    """Those of one product and of two, for all registers and kinds; compiled when used."""
-    functions = {}
+@cache
+def product(registers, dtype, transposes, n_products=1):
+    """The loop for some registers, whatever this machine has."""
     with pytest.MonkeyPatch.context() as patch:
-        for registers in REGISTERS:
-            patch.setattr(_gemm, "registers", lambda registers=registers: registers)
-            for dtype in ["float32", "float64"]:
-                for transposes in TRANSPOSES:
-                    make = _gemm.add_products.__wrapped__  # without its cache
-                    options = {"fastmath": {"contract"}, "error_model": "numpy"}
-                    functions[registers, dtype, transposes] = [
-                        numba.njit(**options)(loops.py_func) for loops in make(dtype, *transposes)
-                    ]
-    return functions
+        patch.setattr(_gemm, "registers", lambda: registers)
+        add_products = _gemm.add_products.__wrapped__(n_products, dtype, *transposes)
+
+    @numba.njit
+    def product(c, alpha, *matrices):
+        add_products(c, alpha, matrices)
+
+    return product
 
 
 def guarded(values):
@@ -52,7 +50,7 @@ def guarded(values):
     transposes=st.sampled_from(TRANSPOSES),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_products(products, m, n, k, other_k, dtype, transposes, seed):
+def test_products(m, n, k, other_k, dtype, transposes, seed):
     if transposes != (True, False):  # of a gradient; the others differ in one product already
         other_k = None
     rng = np.random.default_rng(seed)
@@ -69,7 +67,7 @@ def test_products(products, m, n, k, other_k, dtype, transposes, seed):
     for registers in REGISTERS:
         inside = [guarded(matrix)[0] for matrix in matrices]
         result, room = guarded(c)
-        products[registers, dtype, transposes][other_k is not None](result, alpha, *inside)
+        product(registers, dtype, transposes, len(matrices) // 2)(result, alpha, *inside)
         assert np.all(np.abs(result - exact) <= bound)
         assert np.all(np.isnan(np.concatenate([room[:100], room[-100:]])))
         results.append(result)
@@ -79,12 +77,12 @@ def test_products(products, m, n, k, other_k, dtype, transposes, seed):
     # Nor on whether two products are added at once.
     parts = c.copy()
     for pair in zip(matrices[::2], matrices[1::2], strict=True):
-        products[REGISTERS[0], dtype, transposes][0](parts, alpha, *map(np.ascontiguousarray, pair))
+        product(REGISTERS[0], dtype, transposes)(parts, alpha, *map(np.ascontiguousarray, pair))
     assert_array_equal(results[0], parts)
 
 
 @pytest.mark.parametrize("transposes", TRANSPOSES)
-def test_nan_and_infinity_stay_in_their_rows_and_columns(products, transposes):
+def test_nan_and_infinity_stay_in_their_rows_and_columns(transposes):
     a, b = np.ones((23, 31)), np.ones((31, 37))
     a[3, 30], a[7, 0], b[11, 36] = np.nan, np.inf, np.nan
     expected = np.full((23, 37), 31.0)
@@ -95,7 +93,7 @@ def test_nan_and_infinity_stay_in_their_rows_and_columns(products, transposes):
     )
     for registers in REGISTERS:
         c = np.zeros((23, 37))
-        products[registers, "float64", transposes][0](c, np.array(1.0), left, right)
+        product(registers, "float64", transposes)(c, np.array(1.0), left, right)
         assert_array_equal(c, expected)
 
 

@@ -9,23 +9,28 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
+import numba
 import numpy as np
 import pytensor.tensor as pt
 import pytest
 from pytensor.link.numba.dispatch.basic import numba_funcify_and_cache_key
 
 import dae
-from dae import RandomStreams
-from dae.compiler import _gemm, _kernels, _threads, ops
+from dae import RandomStreams, _machine_code
+from dae.compiler import _gemm, _kernels, _matrix, _threads, ops
 
 RECORD = Path(__file__).with_name("data") / "machine_code_versions.json"
 MODULES = [
+    "_machine_code",
     "compiler._threads",
     "compiler._kernels",
     "compiler._gemm",
+    "compiler._matrix",
     "compiler.ops",
     "random._twister",
     "random.streams",
@@ -72,7 +77,7 @@ def test_the_digest_sees_code_and_nothing_else():
     assert digest(source) != digest(source.replace("+", "-"))
 
 
-@pytest.mark.parametrize("module", [_threads, _kernels, _gemm, ops])
+@pytest.mark.parametrize("module", [_machine_code, _threads, _kernels, _gemm, _matrix, ops])
 def test_a_new_version_is_a_new_key(module, monkeypatch):
     node = ops.Gemm()(0, 1, pt.dmatrix(), pt.dmatrix()).owner
     _, before = numba_funcify_and_cache_key(node.op, node)
@@ -100,6 +105,70 @@ def test_keys_tell_ops_apart():
     keys = [numba_funcify_and_cache_key(node.op, node)[1] for node in nodes]
     assert None not in keys
     assert len(set(keys)) == len(keys)
+
+
+@pytest.fixture
+def new_libraries(monkeypatch):
+    """As if nothing had been compiled in this process, but the cache on disk is that of others."""
+    monkeypatch.setattr(_machine_code, "_libraries", {})
+
+
+def double(a):
+    for i in range(a.size):
+        a[i] *= 2
+
+
+def test_a_loop_is_compiled_once_and_kept(new_libraries, monkeypatch):
+    compiled = []
+
+    def count(*args):
+        compiled.append(args[2].__name__)
+        return call_compiled(*args)
+
+    call_compiled = _machine_code.call_compiled
+    monkeypatch.setattr(_machine_code, "call_compiled", count)
+    module = SimpleNamespace(__name__="somewhere", VERSION=uuid.uuid4().int)  # not kept before
+    for version in (module.VERSION, module.VERSION, module.VERSION + 1):
+        module.VERSION = version
+        _machine_code._libraries.clear()
+        loop = _machine_code.compiled_loop(
+            "dae_test_double", numba.njit(double), [_machine_code.array("float64", 1)], module
+        )
+
+        @numba.njit
+        def function(a, loop=loop):
+            loop((a,))
+
+        a = np.arange(5.0)
+        function(a)
+        assert a.tolist() == [0, 2, 4, 6, 8]
+    assert compiled == ["double"] * 2
+
+
+def test_loops_take_no_arrays_of_other_types(new_libraries):
+    module = SimpleNamespace(__name__="somewhere", VERSION=1)
+    loop = _machine_code.compiled_loop(
+        "dae_test_double", numba.njit(double), [_machine_code.array("float64", 1)], module
+    )
+
+    @numba.njit
+    def function(a):
+        loop((a,))
+
+    for a in (np.zeros(3, np.float32), np.zeros((3, 3))):
+        with pytest.raises(numba.core.errors.TypingError, match="dae_test_double takes array"):
+            function(a)
+
+
+def test_without_pytensor_s_cache():
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-c", STEP],
+        env=os.environ | {"PYTENSOR_FLAGS": f"{os.environ['PYTENSOR_FLAGS']},numba__cache=False"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
 
 
 STEP = """
