@@ -7,14 +7,13 @@ process, one, and as many as there are cores do nothing but count. In every roun
 threads take turns, so that what else happens on the machine meets both.
 """
 
-import argparse
 import multiprocessing
 import time
 
 import numpy as np
 from common import (
     describe_machine,
-    new_file,
+    make_parser,
     positive_int,
     print_machine,
     print_table,
@@ -54,7 +53,9 @@ def make_step(dtype, n_hidden, batch_size):
     da = dae.Autoencoder(np.random.RandomState(123), n_hidden=n_hidden)
     cost, updates = da.get_cost_updates(corruption_level=0.0, learning_rate=0.01)
     x = pytensor.shared(to_floatX(read_data().train[0][:batch_size], dtype))
-    return pytensor.function([], cost, updates=updates, givens={da.x: x})
+    step = pytensor.function([], cost, updates=updates, givens={da.x: x})
+    step()  # which compiles
+    return step
 
 
 def measure(step, threads):
@@ -87,14 +88,12 @@ def main(argv=None):
     argv : list of str, optional
         The arguments. By default those of the process.
     """
-    parser = argparse.ArgumentParser(
-        description="Measure what a step takes while other processes keep cores busy.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = make_parser(
+        "Measure what a step takes while other processes keep cores busy.", "busy.json"
     )
     parser.add_argument("--rounds", type=positive_int, default=20, help="measurements of each")
     parser.add_argument("--n-hidden", type=positive_int, default=500, help="units")
     parser.add_argument("--batch-size", type=positive_int, default=20, help="images")
-    parser.add_argument("--output", type=new_file, default="busy.json", help="a new file")
     options = parser.parse_args(argv)
 
     from dae.compiler import set_num_threads
@@ -118,7 +117,7 @@ def main(argv=None):
                 other.join()
             ratio = times[1] / times[0]
             rows.append([dtype, f"{busy}", *(spread(t, 0) for t in times), spread(ratio, 2)])
-            results.append({"dtype": dtype, "others": busy, "microseconds": times.tolist()})
+            results.append({"dtype": dtype, "others": busy, "microseconds": times})
     set_num_threads(None)
 
     print_machine(machine)

@@ -1,15 +1,39 @@
-"""Functions of all benchmarks: threads, a description of the machine, tables, results."""
+"""Functions of the benchmarks: options, processes, times, tables, a description of the machine."""
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
+import random
 import re
 import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("pytensor", "numpy", "scipy", "numba", "llvmlite", "torch", "jax", "jaxlib")
+
+
+def make_parser(description, results):
+    """Return the parser of a benchmark's arguments, with the option ``--output``.
+
+    Parameters
+    ----------
+    description : str
+    results : str
+        The file that results are written to, if no other is given.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--output", type=new_file, default=results, help="a new file")
+    return parser
 
 
 def limit_threads(threads):
@@ -26,6 +50,44 @@ def limit_threads(threads):
         os.environ[f"{name}_NUM_THREADS"] = str(threads)
     os.environ["NPROC"] = str(threads)  # XLA's thread pool
     os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()}"
+
+
+def fresh_processes():
+    """Return a pool that makes each call in a new process, one after another.
+
+    Returns
+    -------
+    ProcessPoolExecutor
+    """
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(max_workers=1, mp_context=spawn, max_tasks_per_child=1)
+
+
+def time_in_turn(tasks, rounds):
+    """Time functions, which take turns in every round, in random order.
+
+    Parameters
+    ----------
+    tasks : dict from name to callable
+        Called without arguments.
+    rounds : int
+        Measurements of each.
+
+    Returns
+    -------
+    dict from name to ndarray of float, shape (rounds,)
+        Seconds.
+    """
+    import numpy as np
+
+    seconds = {name: np.empty(rounds) for name in tasks}
+    order = random.Random(0)
+    for i in range(rounds):
+        for name in order.sample(list(tasks), len(tasks)):
+            begin = time.perf_counter()
+            tasks[name]()
+            seconds[name][i] = time.perf_counter() - begin
+    return seconds
 
 
 def describe_machine():
@@ -130,7 +192,7 @@ def write_json(path, results):
     ----------
     path : Path
     results : dict
-        Anything that JSON can hold.
+        Anything that JSON can hold, and arrays.
 
     Raises
     ------
@@ -138,7 +200,7 @@ def write_json(path, results):
         If the file exists.
     """
     with path.open("x") as file:
-        json.dump(results, file, indent=1)
+        json.dump(results, file, indent=1, default=lambda array: array.tolist())
         file.write("\n")
 
 
@@ -183,6 +245,45 @@ def print_machine(machine):
     """
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     print(f"{machine['processor']}, {machine['cores']} cores; {versions}\n")
+
+
+def column_title(dtype, threads):
+    """Return the title of a column of times.
+
+    Parameters
+    ----------
+    dtype : str
+    threads : int
+
+    Returns
+    -------
+    str
+    """
+    return f"{dtype}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def print_ratios(title, results, references, digits):
+    """Print times, and their ratios to other times, as a table.
+
+    Parameters
+    ----------
+    title : str
+        That of the first column.
+    results : dict from str to dict from str to ndarray of float, shape (rounds,)
+        Times, by column, then by name.
+    references : dict from str to str
+        The names to print, a row each, and the names of the times that theirs are divided by.
+    digits : int
+        Digits of a time after the decimal point.
+    """
+    import numpy as np
+
+    def cell(times, name):
+        ratio = times[name] / times[references[name]]
+        return f"{np.median(times[name]):.{digits}f} {spread(ratio, 2)}"
+
+    rows = [[name, *(cell(times, name) for times in results.values())] for name in references]
+    print_table([title, *results], rows)
 
 
 def print_table(header, rows):

@@ -7,22 +7,17 @@ once. All take turns in every round, in one thread, and ratios are taken within 
 the products there are the sigmoids, and of bytes the division by 256, which NumPy's are spared.
 """
 
-import argparse
-import multiprocessing
-import random
-import time
-from concurrent.futures import ProcessPoolExecutor
-
 import numpy as np
 from common import (
     describe_machine,
+    fresh_processes,
     limit_threads,
-    new_file,
+    make_parser,
     positive_int,
     print_machine,
-    print_table,
+    print_ratios,
     say,
-    spread,
+    time_in_turn,
     write_json,
 )
 from contestants import N_HIDDEN, N_VISIBLE, SEED
@@ -61,15 +56,8 @@ def measure(dtype, n_images, rounds):
         "reconstruct bytes": lambda: model.reconstruct(images),
         "two products": lambda: (x @ W) @ W.T,
     }
-    model.reconstruct(model.decode(model.encode(x[:1])))
-    seconds = {name: np.empty(rounds) for name in tasks}
-    order = random.Random(0)
-    for i in range(rounds):
-        for name in order.sample(list(tasks), len(tasks)):
-            begin = time.perf_counter()
-            tasks[name]()
-            seconds[name][i] = time.perf_counter() - begin
-    return seconds
+    model.reconstruct(model.decode(model.encode(x[:1])))  # which compiles
+    return time_in_turn(tasks, rounds)
 
 
 def main(argv=None):
@@ -80,49 +68,29 @@ def main(argv=None):
     argv : list of str, optional
         The arguments. By default those of the process.
     """
-    parser = argparse.ArgumentParser(
-        description="Time encode and reconstruct against NumPy's products.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = make_parser("Time encode and reconstruct against NumPy's products.", "encoding.json")
     parser.add_argument("--images", type=positive_int, default=60_000)
     parser.add_argument("--rounds", type=positive_int, default=7)
-    parser.add_argument("--output", type=new_file, default="encoding.json", help="a new file")
     options = parser.parse_args(argv)
 
     machine = describe_machine()
     limit_threads(1)
     results = {}
-    fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=fresh, max_tasks_per_child=1) as pool:
+    with fresh_processes() as pool:
         for dtype in ("float32", "float64"):
             say(dtype)
             results[dtype] = pool.submit(measure, dtype, options.images, options.rounds).result()
 
     print_machine(machine)
     print("Seconds, and the ratio to NumPy's products: medians (quartiles).\n")
-    print_table(
-        ["", *results],
-        [
-            [
-                name,
-                *(
-                    f"{np.median(times[name]):.2f} {spread(times[name] / times[products], 2)}"
-                    for times in results.values()
-                ),
-            ]
-            for name, products in [
-                ("encode", "one product"),
-                ("encode bytes", "one product"),
-                ("reconstruct", "two products"),
-                ("reconstruct bytes", "two products"),
-            ]
-        ],
-    )
-    seconds = {
-        dtype: {name: list(values) for name, values in times.items()}
-        for dtype, times in results.items()
+    products = {
+        "encode": "one product",
+        "encode bytes": "one product",
+        "reconstruct": "two products",
+        "reconstruct bytes": "two products",
     }
-    write_json(options.output, {"machine": machine, "seconds": seconds})
+    print_ratios("", results, products, 2)
+    write_json(options.output, {"machine": machine, "seconds": results})
 
 
 if __name__ == "__main__":

@@ -16,24 +16,23 @@ several processes of its own, and all rounds count alike. All of it is done for 
 threads.
 """
 
-import argparse
-import multiprocessing
-import random
 import sys
-import time
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import pairwise, product
 
 import numpy as np
 from common import (
+    column_title,
     describe_machine,
+    fresh_processes,
     limit_threads,
-    new_file,
+    make_parser,
     positive_int,
     print_machine,
     print_table,
     say,
     spread,
+    time_in_turn,
     write_json,
 )
 from contestants import N_HIDDEN, N_VISIBLE, SEED
@@ -297,6 +296,12 @@ def check(name, values, expected, tolerance):
         )
 
 
+def train(step, indices):
+    """Train the minibatches with the given numbers."""
+    for index in indices:
+        step(index)
+
+
 def measure(name, batch_size, dtype, rounds):
     """Compare the costs and the weights of a formula with and without, then time both in turn.
 
@@ -323,20 +328,13 @@ def measure(name, batch_size, dtype, rounds):
     for pair in zip(*params, strict=True):
         check("weights", *(param.get_value() for param in pair), TOLERANCES[dtype])
 
-    def train(step, indices):
-        begin = time.perf_counter()
-        for index in indices:
-            step(index)
-        return (time.perf_counter() - begin) / len(indices)
+    def seconds_of_a_step(indices, rounds):
+        tasks = {which: partial(train, step, indices) for which, step in enumerate(steps)}
+        return np.array(list(time_in_turn(tasks, rounds).values())) / len(indices)
 
-    n_steps = max(1, round(SECONDS / max(train(step, indices) for step in steps)))
+    n_steps = max(1, round(SECONDS / seconds_of_a_step(indices, 1).max()))
     indices = [index % n_batches for index in range(n_steps)]
-    seconds = np.empty((2, rounds))
-    order = random.Random(0)
-    for i in range(rounds):
-        for which in order.sample([0, 1], 2):
-            seconds[which, i] = train(steps[which], indices)
-    return 1e6 * seconds
+    return 1e6 * seconds_of_a_step(indices, rounds)
 
 
 def print_results(results):
@@ -358,7 +356,7 @@ def print_results(results):
         "Microseconds per minibatch with the rewrites and without, and the ratio with/without: "
         "medians (quartiles).\n"
     )
-    titles = [f"{dtype}, {n} thread{'s' if n > 1 else ''}" for dtype, n in columns]
+    titles = [column_title(*column) for column in columns]
     print_table(
         ["formula", "images in a minibatch", *titles],
         [
@@ -376,9 +374,8 @@ def main(argv=None):
     argv : list of str, optional
         The arguments. By default those of the process.
     """
-    parser = argparse.ArgumentParser(
-        description="Time other people's formulas with the rewrites of dae and without.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = make_parser(
+        "Time other people's formulas with the rewrites of dae and without.", "formulas.json"
     )
     parser.add_argument("--rounds", type=positive_int, default=100, help="in a process")
     parser.add_argument(
@@ -394,15 +391,13 @@ def main(argv=None):
     parser.add_argument(
         "--formulas", choices=FORMULAS, nargs="+", default=list(FORMULAS), help="to train"
     )
-    parser.add_argument("--output", type=new_file, default="formulas.json", help="a new file")
     options = parser.parse_args(argv)
 
     machine = describe_machine()
     results = {}
-    fresh = multiprocessing.get_context("spawn")
     for threads in options.threads:
         limit_threads(threads)
-        with ProcessPoolExecutor(max_workers=1, mp_context=fresh, max_tasks_per_child=1) as pool:
+        with fresh_processes() as pool:
             for key in product(options.formulas, options.batch_size, options.dtypes):
                 say(", ".join(map(str, [*key, f"threads: {threads}"])))
                 try:
@@ -426,8 +421,8 @@ def main(argv=None):
                     "batch_size": batch_size,
                     "dtype": dtype,
                     "threads": threads,
-                    "with": list(times[0]),
-                    "without": list(times[1]),
+                    "with": times[0],
+                    "without": times[1],
                 }
                 for (name, batch_size, dtype, threads), times in results.items()
             ],

@@ -10,17 +10,16 @@ epochs and `SECONDS`, and the peak memory of the process, with Python, the libra
 The machine code is compiled before, since that takes memory, too.
 """
 
-import argparse
 import itertools
-import multiprocessing
 import resource
 import statistics
-from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 from common import (
     describe_machine,
+    fresh_processes,
     limit_threads,
+    make_parser,
     megabytes,
     new_file,
     positive_int,
@@ -103,8 +102,7 @@ def measure_all():
         (microseconds, megabytes) by (varied, value, dtype), where `varied` is the name of the
         number that has the value `value`.
     """
-    fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=fresh, max_tasks_per_child=1) as pool:
+    with fresh_processes() as pool:
 
         def measured(dtype, **varied):
             say(f"{dtype}, {USUAL | varied}")
@@ -177,12 +175,10 @@ def main(argv=None):
     argv : list of str, optional
         The arguments. By default those of the process.
     """
-    parser = argparse.ArgumentParser(
-        description="Measure how time and memory of a training grow with its sizes.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = make_parser(
+        "Measure how time and memory of a training grow with its sizes.", "growth.json"
     )
     parser.add_argument("--threads", type=positive_int, default=1, help="of the matrix products")
-    parser.add_argument("--output", type=new_file, default="growth.json", help="a new file")
     parser.add_argument("--plot", type=new_file, default="growth.png", help="a new file")
     options = parser.parse_args(argv)
 

@@ -11,22 +11,17 @@ round. Where arrays lie in memory makes a difference of ten percent between two 
 all of it is done in several processes, and all rounds count alike.
 """
 
-import argparse
-import multiprocessing
-import random
-import time
-from concurrent.futures import ProcessPoolExecutor
-
 import numpy as np
 from common import (
     describe_machine,
+    fresh_processes,
     limit_threads,
-    new_file,
+    make_parser,
     positive_int,
     print_machine,
-    print_table,
+    print_ratios,
     say,
-    spread,
+    time_in_turn,
     write_json,
 )
 from contestants import BATCH_SIZE, CORRUPTION_LEVEL, N_HIDDEN, N_VISIBLE, SEED
@@ -74,25 +69,25 @@ def measure(dtype, rounds):
 
     pytensor.config.floatX = dtype
     train_x = pytensor.shared(to_floatX(read_data().train[0], dtype))
-    steps = {}
-    for name, kind in KINDS.items():
+
+    def compile_steps(kind):
         model = dae.DenoisingAutoencoder if "corruption" in kind else dae.Autoencoder
-        steps[name] = dae.compile_train_da(
+        step = dae.compile_train_da(
             model(np.random.RandomState(SEED), n_visible=N_VISIBLE, n_hidden=N_HIDDEN, **kind),
             train_x,
             batch_size=BATCH_SIZE,
             corruption_level=CORRUPTION_LEVEL,
             learning_rate=LEARNING_RATE,
         )
-    microseconds = {name: np.empty(rounds) for name in KINDS}
-    order = random.Random(0)
-    for i in range(rounds):
-        for name in order.sample(list(KINDS), len(KINDS)):
-            begin = time.perf_counter()
+
+        def steps():
             for index in range(STEPS):
-                steps[name](index)
-            microseconds[name][i] = 1e6 * (time.perf_counter() - begin) / STEPS
-    return microseconds
+                step(index)
+
+        return steps
+
+    seconds = time_in_turn({name: compile_steps(kind) for name, kind in KINDS.items()}, rounds)
+    return {name: 1e6 * values / STEPS for name, values in seconds.items()}
 
 
 def main(argv=None):
@@ -103,20 +98,15 @@ def main(argv=None):
     argv : list of str, optional
         The arguments. By default those of the process.
     """
-    parser = argparse.ArgumentParser(
-        description="Time the steps of all kinds of autoencoders.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = make_parser("Time the steps of all kinds of autoencoders.", "kinds.json")
     parser.add_argument("--rounds", type=positive_int, default=200, help="in a process")
     parser.add_argument("--processes", type=positive_int, default=5, help="one after another")
-    parser.add_argument("--output", type=new_file, default="kinds.json", help="a new file")
     options = parser.parse_args(argv)
 
     machine = describe_machine()
     limit_threads(1)
     results = {}
-    fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=fresh, max_tasks_per_child=1) as pool:
+    with fresh_processes() as pool:
         for dtype in ("float32", "float64"):
             say(dtype)
             parts = [
@@ -127,24 +117,8 @@ def main(argv=None):
 
     print_machine(machine)
     print("Microseconds per step, and the ratio to the autoencoder's: medians (quartiles).\n")
-    print_table(
-        ["kind", *results],
-        [
-            [
-                name,
-                *(
-                    f"{np.median(times[name]):.0f} {spread(times[name] / times[REFERENCE], 2)}"
-                    for times in results.values()
-                ),
-            ]
-            for name in KINDS
-        ],
-    )
-    microseconds = {
-        dtype: {name: list(values) for name, values in times.items()}
-        for dtype, times in results.items()
-    }
-    write_json(options.output, {"machine": machine, "microseconds_per_step": microseconds})
+    print_ratios("kind", results, dict.fromkeys(KINDS, REFERENCE), 0)
+    write_json(options.output, {"machine": machine, "microseconds_per_step": results})
 
 
 if __name__ == "__main__":

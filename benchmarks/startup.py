@@ -11,7 +11,6 @@
   training images and on mini MNIST, two epochs each, with the machine code in the cache.
 """
 
-import argparse
 import os
 import signal
 import statistics
@@ -24,8 +23,8 @@ from pathlib import Path
 from common import (
     describe_machine,
     limit_threads,
+    make_parser,
     megabytes,
-    new_file,
     positive_int,
     print_machine,
     print_table,
@@ -83,16 +82,14 @@ def main(argv=None):
     argv : list of str, optional
         The arguments. By default those of the process.
     """
-    parser = argparse.ArgumentParser(
-        description="Measure python -m dae.train: start-up, the whole of it, memory.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = make_parser(
+        "Measure python -m dae.train: start-up, the whole of it, memory.", "startup.json"
     )
     parser.add_argument("--rounds", type=positive_int, default=3, help="start-ups of each kind")
     parser.add_argument(
         "--threads", type=positive_int, default=os.cpu_count(), help="of the matrix products"
     )
     parser.add_argument("--mnist", metavar="FOLDER", help="a folder with MNIST's four IDX files")
-    parser.add_argument("--output", type=new_file, default="startup.json", help="a new file")
     options = parser.parse_args(argv)
 
     limit_threads(options.threads)

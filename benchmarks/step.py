@@ -16,7 +16,6 @@ minibatches; ratios are taken within each round. All of it is done for each size
 threads; a process is bound to as many cores.
 """
 
-import argparse
 import multiprocessing
 import os
 import random
@@ -27,9 +26,10 @@ from itertools import product
 
 import numpy as np
 from common import (
+    column_title,
     describe_machine,
     limit_threads,
-    new_file,
+    make_parser,
     positive_int,
     print_machine,
     print_table,
@@ -263,7 +263,7 @@ def print_results(columns):
     columns : dict from (str, int) to dict from (str, str) to ndarray of float, shape (rounds,)
         Microseconds per minibatch, by (dtype, threads), then by (model, name).
     """
-    titles = [f"{dtype}, {n} thread{'s' if n > 1 else ''}" for dtype, n in columns]
+    titles = [column_title(*key) for key in columns]
 
     def cell(times, model, name):
         if (model, name) not in times:
@@ -313,7 +313,7 @@ def print_shares(points, peaks):
     peaks : dict from (str, int) to float
         Billions of operations a second, by (dtype, threads).
     """
-    titles = [f"{dtype}, {n} thread{'s' if n > 1 else ''}" for dtype, n in peaks]
+    titles = [column_title(*key) for key in peaks]
     for model in MODELS:
         rows = []
         for (n_hidden, batch_size), columns in points.items():
@@ -337,10 +337,7 @@ def main(argv=None):
     argv : list of str, optional
         The arguments. By default those of the process.
     """
-    parser = argparse.ArgumentParser(
-        description="Time one training step of dae against its peers'.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = make_parser("Time one training step of dae against its peers'.", "step.json")
     parser.add_argument(
         "--n-hidden", type=positive_int, nargs="+", default=[N_HIDDEN], help="units"
     )
@@ -353,7 +350,6 @@ def main(argv=None):
     parser.add_argument(
         "--dtypes", choices=TOLERANCES, nargs="+", default=list(TOLERANCES), help="to compute in"
     )
-    parser.add_argument("--output", type=new_file, default="step.json", help="a new file")
     options = parser.parse_args(argv)
 
     n_hidden, batch_size = options.n_hidden, options.batch_size
@@ -399,7 +395,7 @@ def main(argv=None):
                     "threads": threads,
                     "model": model,
                     "name": name,
-                    "rounds": list(values),
+                    "rounds": values,
                 }
                 for (hidden, images), columns in points.items()
                 for (dtype, threads), times in columns.items()

@@ -8,8 +8,9 @@ from numbers import Integral
 import numpy as np
 
 from dae.datasets import to_floatX
-from dae.training.config import Config, ConfigError
+from dae.training.config import Config
 from dae.training.reusable_model import ReusableModel
+from dae.training.settings import ConfigError
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -21,7 +22,7 @@ except ImportError as error:
     ) from None
 
 NAMES = {"n_hidden": "n_components", "training_epochs": "n_iter", "seed": "random_state"}
-"""The names that settings of `Config` have here, where they have others."""
+"""The names that settings of `Config` have here, where they are not the same."""
 
 TOLERANCE = 1e-6
 """How far rounding may bring values that were scaled to [0, 1] out of it."""

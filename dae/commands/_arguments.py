@@ -65,7 +65,7 @@ def add_setting(group, name, help, type, metavar=None, kind=Config, nargs=None):
 
     Parameters
     ----------
-    group : argparse.ArgumentParser or a group of one
+    group : argparse.ArgumentParser or argument group
     name : str
         The setting.
     help : str
@@ -130,12 +130,22 @@ def add_data_options(parser):
         metavar="F",
         default=argparse.SUPPRESS,
     )
-    data.add_argument(
+    add_cache_dir_option(data)
+    add_image_options(parser)
+
+
+def add_cache_dir_option(group):
+    """Add the option that says where downloads are kept.
+
+    Parameters
+    ----------
+    group : argparse.ArgumentParser or argument group
+    """
+    group.add_argument(
         "--cache-dir",
         help="where downloads are kept (default: DAE_CACHE_DIR, or the platform's cache folder)",
         metavar="DIR",
     )
-    add_image_options(parser)
 
 
 def add_image_options(parser):
@@ -169,7 +179,7 @@ def add_floatX_option(group, nargs=None):
 
     Parameters
     ----------
-    group : argparse.ArgumentParser or a group of one
+    group : argparse.ArgumentParser or argument group
     nargs : str, optional
         Such as "+", for a list.
     """
@@ -270,7 +280,7 @@ def add_engine_options(group):
 
     Parameters
     ----------
-    group : argparse.ArgumentParser or a group of one
+    group : argparse.ArgumentParser or argument group
     """
     group.add_argument(
         "--address",
@@ -297,7 +307,7 @@ def add_run_options(parser, report_every):
 
     Returns
     -------
-    group
+    argument group
         For options that a command has of its own.
     """
     output = parser.add_argument_group("output")
@@ -313,12 +323,7 @@ def add_run_options(parser, report_every):
         help="go on with the run in this directory, with its settings; --training-epochs may be "
         "larger, and --data say where the same data lies now",
     )
-    output.add_argument(
-        "--checkpoint-every",
-        type=positive_int,
-        metavar="N",
-        help="epochs between checkpoints (default: one a minute, also within an epoch)",
-    )
+    add_checkpoint_every_option(output)
     output.add_argument(
         "--report-every",
         type=positive_int,
@@ -331,12 +336,27 @@ def add_run_options(parser, report_every):
     return output
 
 
+def add_checkpoint_every_option(group):
+    """Add the option that says how often a training is saved.
+
+    Parameters
+    ----------
+    group : argparse.ArgumentParser or argument group
+    """
+    group.add_argument(
+        "--checkpoint-every",
+        type=positive_int,
+        metavar="N",
+        help="epochs between checkpoints (default: one a minute, also within an epoch)",
+    )
+
+
 def add_threads_option(group):
     """Add the option that says how many cores to use; it changes no digit.
 
     Parameters
     ----------
-    group : argparse.ArgumentParser or a group of one
+    group : argparse.ArgumentParser or argument group
     """
     group.add_argument(
         "--threads",
@@ -405,11 +425,7 @@ def add_model_and_data(parser):
         action="store_true",
         help="resize images in files to the size that the model expects (default: refuse others)",
     )
-    data.add_argument(
-        "--cache-dir",
-        help="where downloads are kept (default: DAE_CACHE_DIR, or the platform's cache folder)",
-        metavar="DIR",
-    )
+    add_cache_dir_option(data)
     add_image_options(parser)
     return data
 

@@ -2,15 +2,12 @@
 
 import contextlib
 import os
-import threading
 from functools import lru_cache, partial
 from itertools import islice
 
-import numpy as np
-
 from dae.commands._arrays import Rows, write_csv, write_npy, write_npz
 from dae.commands._console import StoppedError
-from dae.commands._engines import Engine, call_until_done
+from dae.commands._engines import Engine, call_until_done, one_at_a_time
 from dae.commands._model_and_images import (
     CHUNK,
     check_output,
@@ -83,10 +80,10 @@ def compute_with(engine, run, images, session):
     """
     path = os.path.abspath(run)
     n_chunks = CHUNKS_OF_A_CLUSTER if engine.jobs == -1 else CHUNKS_PER_JOB * engine.jobs
-    chunks = (x[start : start + CHUNK] for x in images.parts for start in range(0, len(x), CHUNK))
+    chunks = images.chunks()
     n_done = 0
     with session.bar(total=images.n_images, unit="image") as show:
-        while some := [np.asarray(chunk) for chunk in islice(chunks, n_chunks)]:
+        while some := list(islice(chunks, n_chunks)):
             if session.stopped:
                 raise session.stopped
             arguments = [(path, engine.threads, chunk) for chunk in some]
@@ -96,9 +93,6 @@ def compute_with(engine, run, images, session):
             n_done += sum(map(len, some))
             show("", n_done, images.n_images)
 
-
-# PyTensor's settings are those of a process, in which an engine may call from several threads.
-_one_at_a_time = threading.Lock()
 
 _load_autoencoder = lru_cache(maxsize=1)(lambda path, stamp: load_autoencoder(path))
 
@@ -117,7 +111,7 @@ def encode_chunk(path, threads, images):
     -------
     ndarray, shape (n, n_hidden)
     """
-    with _one_at_a_time:
+    with one_at_a_time:
         set_num_threads(threads)
         return _load_autoencoder(path, os.stat(path).st_mtime_ns).encode(images)
 

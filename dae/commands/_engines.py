@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import logging
 import signal
+import threading
 
 from dae.commands._console import StoppedError
 
@@ -11,6 +12,10 @@ PACKAGES = {"loky": ["joblib"], "dask": ["joblib", "distributed"], "ray": ["jobl
 
 MAX_DEATHS = 3
 """So many times in a row workers may die without anything having been done."""
+
+one_at_a_time = threading.Lock()
+"""What a worker does, it does with this lock: an engine may call from several threads of a process,
+whose settings of PyTensor they share."""
 
 
 def share_cores(n_tasks, n_cores, jobs, threads):

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from dae.datasets import to_floatX
 from dae.training.baselines import compute_baselines
-from dae.training.fitting import mean_and_scale
+from dae.training.data import mean_and_scale
 
 MAX_IMAGES = 10_000
 """That many images say well enough what the mean and the principal components are."""

@@ -46,6 +46,18 @@ class Images(NamedTuple):
         """Number of images."""
         return sum(map(len, self.parts))
 
+    def chunks(self):
+        """Read the images, some at a time.
+
+        Yields
+        ------
+        ndarray, shape (n, n_visible)
+            At most `CHUNK` images.
+        """
+        for x in self.parts:
+            for start in range(0, len(x), CHUNK):
+                yield np.asarray(x[start : start + CHUNK])
+
     def first(self, n_images):
         """Return some of the images.
 
@@ -153,11 +165,10 @@ def compute(method, images, session):
     ndarray
         What the method returned.
     """
-    chunks = (x[start : start + CHUNK] for x in images.parts for start in range(0, len(x), CHUNK))
     n_done = 0
     with session.bar(total=images.n_images, unit="image") as show:
-        for i, chunk in enumerate(chunks):
-            yield method(np.asarray(chunk), i)  # which may be in a file until now
+        for i, chunk in enumerate(images.chunks()):
+            yield method(chunk, i)
             n_done += len(chunk)
             show("", n_done, images.n_images)
             if session.stopped:

@@ -15,13 +15,15 @@ from filelock import FileLock, Timeout
 
 from dae._files import atomic_write
 from dae.commands._console import Session, StoppedError
+from dae.commands._engines import one_at_a_time
 from dae.commands._train_and_save import train_and_save
 from dae.datasets import DataError
 from dae.models import LogisticRegression
-from dae.training.config import Config, LogisticRegressionConfig, Settings
+from dae.training.config import Config, LogisticRegressionConfig
 from dae.training.fitting import fit
 from dae.training.model_file import ModelError, load_autoencoder
 from dae.training.run_directory import RunError
+from dae.training.settings import Settings
 
 LOCK = "sweep.lock"
 """The file that the command has locked for as long as workers are to train."""
@@ -127,10 +129,6 @@ def make_points(directory, values):
     return list(points.values())
 
 
-# PyTensor's settings are those of a process, in which an engine may call from several threads.
-_one_at_a_time = threading.Lock()
-
-
 def train_point(directory, settings, how):
     """Train a point, or what is left of it, and record what came of it; called in a worker.
 
@@ -149,7 +147,7 @@ def train_point(directory, settings, how):
     directory = Path(directory)
     lock = directory.parent / LOCK
     point = Point(directory, None)
-    with _one_at_a_time:
+    with one_at_a_time:
         if point.outcome is not None or is_free(lock):
             return
         has_begun = any(

@@ -5,17 +5,16 @@ import time
 from dataclasses import fields, replace
 
 from dae.commands._judging import Judge
-from dae.commands._reading import IMAGE_SETTINGS, read_for
+from dae.commands._reading import check_batch_size, read_for_training
 from dae.commands._report import Advice, Report, describe_arithmetic
 from dae.commands._results import save_noise, save_results
 from dae.commands._snapshots import Snapshots
 from dae.compiler import set_num_threads
-from dae.datasets import DataError, split_validation
+from dae.datasets import DataError
 from dae.training.callbacks import Callback
 from dae.training.config import Config, LayerConfig
 from dae.training.fitting import fit
 from dae.training.run_directory import NotEmptyError, Run, RunError
-from dae.training.settings import ConfigError
 
 
 def train_and_save(options, session):
@@ -36,7 +35,13 @@ def train_and_save(options, session):
     with Run(options.resume or options.output_dir, options.checkpoint_every) as run:
         config, dataset = prepare(run, options, session, Config)
         train_x = dataset.train[0]
+        check_batch_size(config.batch_size, train_x, "training", config.data)
         validation = dataset.valid[0] if len(dataset.valid[0]) else None
+        if config.patience is not None and validation is None:
+            raise DataError(
+                f"--patience is {config.patience}, but {config.data} has no validation images to "
+                "judge by; expected data that has such, or no --patience"
+            )
         judge = Judge(config, dataset)
         run.columns |= judge.columns
         with Report(session, options.report_every, describe, describe_epoch, judge) as report:
@@ -44,25 +49,14 @@ def train_and_save(options, session):
             snapshots = Snapshots(run, every) if every else None
             callbacks = [Advice(session), Noise(), report]
             callbacks += [snapshots] if snapshots else []
-            try:
-                model, _ = fit(
-                    config,
-                    train_x,
-                    validation=validation,
-                    run=run,
-                    callbacks=callbacks,
-                    progress=report.reading_bar(),
-                )
-            except ConfigError as error:
-                if error.name == "patience":
-                    raise DataError(
-                        f"--patience is {config.patience}, but {config.data} has no validation "
-                        "images to judge by; expected data that has such, or no --patience"
-                    ) from error
-                raise DataError(
-                    f"--batch-size is {config.batch_size}, but {config.data} has {len(train_x)} "
-                    f"training images; expected {len(train_x)} at the most"
-                ) from error
+            model, _ = fit(
+                config,
+                train_x,
+                validation=validation,
+                run=run,
+                callbacks=callbacks,
+                progress=report.reading_bar(),
+            )
             seconds = time.perf_counter() - report.start
         report.raise_if_stopped()
         save_results(run, model, dataset, judge, options.sort_filters, snapshots, options.report)
@@ -114,19 +108,8 @@ def prepare(run, options, session, kind):
                 f"{run.config.command} --resume {shlex.quote(str(directory))}"
             )
         config = replace(run.config, **given)
-
-    image_settings = {name: getattr(config, name) for name in IMAGE_SETTINGS}
-    dataset = read_for(
-        session,
-        config.data,
-        config.image_shape,
-        options.cache_dir,
-        lazy=True,
-        bounded=kind is not Config or config.cost == "cross-entropy",
-        **image_settings,
-    )
-    if config.validation_fraction is not None:
-        dataset = split_validation(dataset, config.validation_fraction)
+    is_bounded = kind is not Config or config.cost == "cross-entropy"
+    dataset = read_for_training(session, config, options.cache_dir, is_bounded)
     return replace(config, image_shape=dataset.image_shape), dataset
 
 

@@ -6,6 +6,7 @@ import pytensor
 import pytensor.tensor as pt
 from numpy.random import RandomState
 
+from dae.commands._reading import check_batch_size
 from dae.commands._report import Advice, Report, describe_arithmetic
 from dae.commands._train_and_save import prepare
 from dae.datasets import DataError
@@ -100,11 +101,7 @@ def _labelled(part, name, config):
             f"{config.data} has no {name} {lack}; expected images and their labels for training "
             "and for validation"
         )
-    if config.batch_size > len(x):
-        raise DataError(
-            f"--batch-size is {config.batch_size}, but {config.data} has {len(x)} {name} images; "
-            f"expected {len(x)} at the most"
-        )
+    check_batch_size(config.batch_size, x, name, config.data)
     return x, y
 
 
@@ -154,7 +151,7 @@ def _save_and_say_results(training, test, session):
     errors = f"best validation error {_percent(best.stopping.best_validation_loss)}"
     with best.applied(model):
         if test is not None:
-            errors += f", with test error {_percent(compile_validation(model, test)(test))}"
+            errors += f", with test error {_percent(compile_validation(model, test)())}"
         W = model.params[0].get_value()
     with run.written("filters.png") as path:
         save_image(path, enlarge(draw_filters(W, training.config.image_shape)))

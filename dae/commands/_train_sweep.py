@@ -16,12 +16,12 @@ from filelock import FileLock, Timeout
 from dae._files import atomic_write
 from dae.commands._console import StoppedError
 from dae.commands._engines import Engine, call_until_done
-from dae.commands._reading import IMAGE_SETTINGS, read_for
+from dae.commands._reading import check_batch_size, read_for_training
 from dae.commands._run_page import describe_cost
 from dae.commands._sweep_page import write_sweep_page
 from dae.commands._sweep_points import LOCK, SETTINGS, make_points, train_point
-from dae.datasets import DataError, split_validation
-from dae.training.config import Settings
+from dae.datasets import DataError
+from dae.training.settings import Settings
 
 LOOK_SECONDS = 0.2
 """How often the command looks how far the workers have got."""
@@ -43,7 +43,8 @@ def train_sweep(options, session):
     directory = Path(options.output_dir or datetime.now().strftime("sweeps/%Y%m%d-%H%M%S-%f"))
     directory = directory.absolute()  # workers may be elsewhere
     given = vars(options)
-    values = {name: as_list(given[name]) for name in SETTINGS if name in given}
+    # An option without values is a flag.
+    values = {name: given[name] or [True] for name in SETTINGS if name in given}
     points = make_points(directory, values)
     names = [field.name for field in fields(Settings) if field.name in given]
     data = {name: given[name] for name in names}
@@ -67,7 +68,7 @@ def train_sweep(options, session):
         failed = next(point for point in points if point.outcome.state == "failed")
         raise StoppedError(
             1,
-            f"{counts['failed']} points failed, such as {failed.directory.name}: "
+            f"{counts['failed']} of {len(points)} points failed, such as {failed.directory.name}: "
             f"{failed.outcome.message}",
         )
 
@@ -115,11 +116,6 @@ def train_what_is_left(points, n_left, data, directory, options, lock, session):
             ) from error
 
 
-def as_list(values):
-    """Return the values of a setting: an option without any is a flag."""
-    return values or [True]
-
-
 def check_data(points, data, options, session):
     """Read the data once before anybody else does, and refuse settings that do not fit them.
 
@@ -137,23 +133,10 @@ def check_data(points, data, options, session):
     """
     settings = Settings(**data)
     configs = [point.config for point in points]
-    dataset = read_for(
-        session,
-        settings.data,
-        settings.image_shape,
-        options.cache_dir,
-        lazy=True,
-        bounded=any(config.cost == "cross-entropy" for config in configs),
-        **{name: getattr(settings, name) for name in IMAGE_SETTINGS},
-    )
-    if settings.validation_fraction is not None:
-        dataset = split_validation(dataset, settings.validation_fraction)
-    n_train, largest = len(dataset.train[0]), max(config.batch_size for config in configs)
-    if largest > n_train:
-        raise DataError(
-            f"--batch-size is {largest}, but {settings.data} has {n_train} training images; "
-            f"expected {n_train} at the most"
-        )
+    is_bounded = any(config.cost == "cross-entropy" for config in configs)
+    dataset = read_for_training(session, settings, options.cache_dir, is_bounded)
+    largest = max(config.batch_size for config in configs)
+    check_batch_size(largest, dataset.train[0], "training", settings.data)
     if not len(dataset.valid[0]) and any(config.patience for config in configs):
         raise DataError(
             f"--patience is given, but {settings.data} has no validation images to judge by; "
@@ -207,7 +190,7 @@ def open_directory(directory, data):
 
 
 def prepare_points(points):
-    """Count the points that are left to train, those that failed among them.
+    """Count the points that are left to train; what failed is forgotten, and tried again.
 
     Parameters
     ----------
@@ -216,7 +199,6 @@ def prepare_points(points):
     Returns
     -------
     int
-        How many are left to train.
     """
     n_left = 0
     for point in points:

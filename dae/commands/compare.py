@@ -3,7 +3,12 @@
 from pathlib import Path
 
 import dae
-from dae.commands._arguments import Parser, add_output_options, path_ending_in
+from dae.commands._arguments import (
+    Parser,
+    add_cache_dir_option,
+    add_output_options,
+    path_ending_in,
+)
 from dae.commands._console import run_command
 
 PROG = "dae-compare"
@@ -39,11 +44,7 @@ def make_parser():
         help="where the images to reconstruct lie, as for dae-train (default: as the first run "
         "says)",
     )
-    parser.add_argument(
-        "--cache-dir",
-        help="where downloads are kept (default: DAE_CACHE_DIR, or the platform's cache folder)",
-        metavar="DIR",
-    )
+    add_cache_dir_option(parser)
     add_output_options(parser)
     return parser
 

@@ -6,7 +6,7 @@
 from pathlib import Path
 
 from dae.commands._arguments import Parser
-from dae.commands._console import Session
+from dae.commands._console import run_command
 
 PROG = "python -m dae.make_mini_mnist"
 
@@ -18,6 +18,7 @@ def make_parser():
     )
     parser.add_argument("folder", help="where MNIST's four IDX files are")
     parser.add_argument("output", help="the npz file to write", type=Path)
+    parser.set_defaults(quiet=False)
     return parser
 
 
@@ -34,8 +35,11 @@ def main(argv=None):
     int
         The exit status: 0, 1 for a failure, 2 for wrong usage, 128 + n after signal n.
     """
-    options = make_parser().parse_args(argv)
-    return Session(PROG, quiet=False).run(lambda: make_mini_mnist(options.folder, options.output))
+
+    def command(options, session):
+        make_mini_mnist(options.folder, options.output)
+
+    return run_command(PROG, make_parser().parse_args, command, argv)
 
 
 def make_mini_mnist(folder, output):

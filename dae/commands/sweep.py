@@ -6,10 +6,10 @@ import dae
 from dae.commands._arguments import (
     Parser,
     add_autoencoder_options,
+    add_checkpoint_every_option,
     add_data_options,
     add_engine_options,
     add_threads_option,
-    positive_int,
 )
 from dae.commands._console import run_command
 
@@ -35,12 +35,7 @@ def make_parser():
         help="a new or empty directory, or that of a sweep to go on with (default: one under "
         "sweeps/, named after the time)",
     )
-    output.add_argument(
-        "--checkpoint-every",
-        type=positive_int,
-        metavar="N",
-        help="epochs between checkpoints (default: one a minute, also within an epoch)",
-    )
+    add_checkpoint_every_option(output)
     output.add_argument(
         "--no-report",
         action="store_false",

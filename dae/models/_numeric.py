@@ -72,10 +72,9 @@ class NumericMethods:
         """
         images = _checked("images", images, self.n_visible, bytes_too=True)
         function, _ = _function(self, _codes)
-        codes = np.empty((len(images), self.n_hidden), self.x.dtype)
-        for rows in _batches(len(images)):
-            codes[rows] = function(_input_of(self, images[rows]))
-        return codes
+        return _in_batches(
+            lambda rows: function(_input_of(self, rows)), images, self.n_hidden, self.x.dtype
+        )
 
     def decode(self, codes: ArrayLike) -> NDArray:
         """Compute images from codes.
@@ -96,11 +95,13 @@ class NumericMethods:
         """
         codes = _checked("codes", codes, self.n_hidden, bytes_too=False)
         function, _ = _function(self, _decoded)
-        images = np.empty((len(codes), self.n_visible), self.x.dtype)
-        for rows in _batches(len(codes)):
-            y = np.ascontiguousarray(codes[rows], images.dtype)
-            images[rows] = _pixels_of(self, function(y))
-        return images
+        dtype = self.x.dtype
+        return _in_batches(
+            lambda rows: _pixels_of(self, function(np.ascontiguousarray(rows, dtype))),
+            codes,
+            self.n_visible,
+            dtype,
+        )
 
     def corrupt(
         self, images: ArrayLike, corruption_level: float, seed: int | None = None
@@ -159,13 +160,16 @@ class NumericMethods:
 
 
 def _map_images(model, formula, images, corruption_level, seed):
+    """Return the images that a formula makes of images, the noise decided by a seed."""
     images = _checked("images", images, model.n_visible, bytes_too=True)
     function, theano_rng = _function(model, formula, float(corruption_level))
     theano_rng.seed(seed)
-    out = np.empty((len(images), model.n_visible), model.x.dtype)
-    for rows in _batches(len(images)):
-        out[rows] = _pixels_of(model, function(_input_of(model, images[rows])))
-    return out
+    return _in_batches(
+        lambda rows: _pixels_of(model, function(_input_of(model, rows))),
+        images,
+        model.n_visible,
+        model.x.dtype,
+    )
 
 
 def _codes(model, x):
@@ -217,8 +221,13 @@ def _checked(name, array, n_columns, bytes_too):
     return array
 
 
-def _batches(n_rows):
-    return [slice(start, start + BATCH_SIZE) for start in range(0, n_rows, BATCH_SIZE)]
+def _in_batches(function, array, n_columns, dtype):
+    """Return what a function makes of the rows of an array, a batch at a time."""
+    out = np.empty((len(array), n_columns), dtype)
+    for start in range(0, len(array), BATCH_SIZE):
+        rows = slice(start, start + BATCH_SIZE)
+        out[rows] = function(array[rows])
+    return out
 
 
 def _input_of(model, images):

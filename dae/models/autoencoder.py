@@ -78,9 +78,9 @@ class Autoencoder(NumericMethods):
     -----
     ``copy.copy`` shares all of these with the copy. ``copy.deepcopy`` returns a model with weights
     of its own, and streams that go on as those of the original would: the next noise of both is
-    the same. A pickle holds the parameters alone, as arrays, and of cost, kind of noise, mean and
-    scale what is not the default. The model that comes out of it has an input of its own, and
-    noise from a seed of the operating system: call ``da.theano_rng.seed`` to choose one.
+    the same. A pickle holds the parameters, as arrays, and of cost, kind of noise, mean and scale
+    what is not the default. The model that comes out of it has an input of its own, and noise from
+    a seed of the operating system: call ``da.theano_rng.seed`` to choose one.
 
     Examples
     --------

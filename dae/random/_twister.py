@@ -3,7 +3,7 @@
 The draws are the same to the last bit, but for `short_uniform` and `box_muller`, which are not
 NumPy's. They are computed in blocks, which LLVM compiles to vector instructions; fast mathematics
 stays off, since it would change last digits. The state is a vector of 628 words, described in
-`dae.random.streams`.
+`dae.random.ops`.
 """
 
 import math

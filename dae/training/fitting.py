@@ -1,20 +1,15 @@
 """Fit a model to data, as settings say; the training may be kept in a run directory."""
 
-import hashlib
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytensor
 from numpy.random import RandomState
-from pytensor.compile.sharedvalue import SharedVariable
 
-from dae.datasets import FileRows, read_data, to_floatX
 from dae.models import (
     Autoencoder,
     DenoisingAutoencoder,
@@ -22,10 +17,11 @@ from dae.models import (
     StackedDenoisingAutoencoder,
 )
 from dae.random import RandomStreams
-from dae.training._minibatches import Minibatches, rows_in_window
+from dae.training._minibatches import Minibatches
 from dae.training._state import State
 from dae.training.callbacks import Callback
 from dae.training.config import AnyConfig, Config
+from dae.training.data import mean_and_scale, read_through, select_for, to_pair
 from dae.training.early_stopping import BestModel, EarlyStopping
 from dae.training.epochs import Epoch, train_epochs
 from dae.training.run_directory import Run, RunError
@@ -94,6 +90,7 @@ class Training:
     Examples
     --------
     >>> import dae
+    >>> import numpy as np
     >>> class Show(dae.Callback):
     ...     def on_epoch(self, training, epoch):
     ...         print(training.n_iterations, training.is_finished)
@@ -314,10 +311,11 @@ def fit(
     Raises
     ------
     ConfigError
-        If `batch_size` is larger than the data, or there is a `patience` without validation data.
+        If `batch_size` is larger than the data, there is a `patience` without validation data, or
+        a model that is no `Autoencoder` is to be trained on standardized pixels.
     ValueError
         If the data are no matrix, or not of the dtype that the model expects, or their labels are
-        missing.
+        missing; or if settings of another kind than `Config` come without a model.
     RunError
         If the directory cannot be used, or holds a training of other settings, data or models.
     TypeError
@@ -350,7 +348,7 @@ def fit(
     (784, 20)
     """
     with pytensor.config.change_flags(floatX=config.floatX):
-        train_set = _pair(data, "data", config.floatX)
+        train_set = to_pair(data, "data", config.floatX)
         n_train, n_visible = train_set[0].shape
         if config.batch_size > n_train:
             raise ConfigError(
@@ -364,17 +362,17 @@ def fit(
             if not isinstance(config, Config):
                 raise ValueError(f"model is None; expected what {type(config).__name__} is about")
             model = build_model(config, n_visible)
-        train_set = _checked_pair(train_set, "data", model, config)
+        train_set = select_for(model, train_set, "data", config.floatX)
         valid_set = None
         if validation is not None:
-            valid_set = _pair(validation, "validation", config.floatX)
-            valid_set = _checked_pair(valid_set, "validation", model, config)
-        if config.standardize and not isinstance(model, Autoencoder):
-            raise ConfigError("standardize", True, "false, for a model of one's own")
+            valid_set = to_pair(validation, "validation", config.floatX)
+            valid_set = select_for(model, valid_set, "validation", config.floatX)
         if config.standardize:
+            if not isinstance(model, Autoencoder):
+                raise ConfigError("standardize", True, "false, for a model of one's own")
             model.mean, model.scale = mean_and_scale(train_set[0], model.x.dtype)
         if run is not None:
-            digest = _read_through(train_set, valid_set, model.x.dtype, progress)
+            digest = read_through(train_set, valid_set, model.x.dtype, progress)
             config = replace(config, data_sha256=digest)
             run.check_config(config)
         training = Training(config, model, train_set, valid_set, run)
@@ -400,93 +398,6 @@ def fit(
         for callback in callbacks:
             callback.on_end(training)
     return Fitted(model, training.history)
-
-
-def _pair(data, name, floatX):
-    """Return data as x, arrays or `FileRows` of bytes or floatX, and their labels y or None."""
-    if isinstance(data, str | os.PathLike):
-        data = read_data(data, lazy=True).train
-    x, y = data if isinstance(data, tuple) else (data, None)
-    if isinstance(x, SharedVariable):
-        x = x.get_value(borrow=True)
-    elif isinstance(x, FileRows):
-        x = x if x.dtype == np.uint8 else x.astype(floatX)
-    else:
-        x = np.asarray(x)
-        x = np.ascontiguousarray(x, np.uint8 if x.dtype == np.uint8 else floatX)
-    if isinstance(y, SharedVariable):
-        y = y.get_value(borrow=True)
-    if x.ndim != 2 or 0 in x.shape:
-        raise ValueError(f"{name} has the shape {x.shape}; expected (n_train, n_visible)")
-    return x, None if y is None else np.ascontiguousarray(y, np.int32)
-
-
-def _checked_pair(pair, name, model, config):
-    """Return what of the data the model learns from; raise ValueError if it cannot."""
-    x, y = pair
-    dtype = config.floatX if x.dtype == np.uint8 else x.dtype  # what the step makes of it
-    if model.x.dtype != dtype:
-        raise ValueError(
-            f"{name} is {dtype}, floatX {config.floatX}, and the model's x {model.x.dtype}; "
-            "expected the same"
-        )
-    if not hasattr(model, "y"):
-        return x, None
-    if y is None:
-        raise ValueError(f"{name} has no labels, and the model learns from them; expected (x, y)")
-    if len(x) != len(y):
-        raise ValueError(f"{name} has {len(x)} rows and {len(y)} labels; expected as many")
-    return pair
-
-
-def mean_and_scale(x, floatX):
-    """Compute what standardizes pixels.
-
-    Parameters
-    ----------
-    x : ndarray or FileRows, shape (n, n_visible)
-        The training data.
-    floatX : str
-
-    Returns
-    -------
-    mean, scale : ndarray of floatX, shape (n_visible,)
-        Mean and standard deviation of each pixel, of the latter 1 where it is 0.
-    """
-    n, total, squares = 0, 0.0, 0.0
-    for block in _blocks(x, None, None):
-        block = to_floatX(block, "float64")
-        # Chan, Golub and LeVeque, 1979: the squares stay those of deviations from the mean.
-        mean = block.mean(axis=0)
-        squares = squares + ((block - mean) ** 2).sum(axis=0)
-        if n:
-            squares += (total / n - mean) ** 2 * (n * len(block) / (n + len(block)))
-        n, total = n + len(block), total + block.sum(axis=0)
-    scale = np.sqrt(squares / n)
-    return (total / n).astype(floatX), np.where(scale == 0, 1, scale).astype(floatX)
-
-
-def _read_through(train_set, valid_set, floatX, progress):
-    """Read all data, which checks them; return the checksum of the training data as floatX."""
-    digest = hashlib.sha256()
-    for block in _blocks(train_set[0], "training data", progress):
-        digest.update(to_floatX(block, floatX))
-    if train_set[1] is not None:
-        digest.update(train_set[1])
-    if valid_set is not None:
-        for _ in _blocks(valid_set[0], "validation data", progress):
-            pass
-    return digest.hexdigest()
-
-
-def _blocks(x, name, progress):
-    """Yield the rows of data, some at a time."""
-    n_rows = rows_in_window(x)
-    for start in range(0, len(x), n_rows):
-        yield np.asarray(x[start : start + n_rows])
-        if progress is not None:
-            done = min(start + n_rows, len(x))
-            progress(name, x.nbytes * done // len(x), x.nbytes)
 
 
 def build_model(config, n_visible):

@@ -33,7 +33,7 @@ MODULES = [
     "compiler._matrix",
     "compiler.ops",
     "random._twister",
-    "random.streams",
+    "random.ops",
 ]
 
 

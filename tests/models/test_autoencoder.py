@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from oracle import corrupted, cost_and_gradients, sigmoid
 
 from dae import Autoencoder, DenoisingAutoencoder, RandomStreams
-from dae.random.streams import pack
+from dae.random.ops import pack
 
 MODES = ["NUMBA", "FAST_COMPILE"]
 COSTS = ["cross-entropy", "squared-error"]

@@ -10,7 +10,7 @@ from oracle import SAMPLE, normal_pairs, short_uniform
 
 from dae import RandomStreams
 from dae.random import _twister
-from dae.random.streams import pack, unpack
+from dae.random.ops import pack, unpack
 
 SEEDS = st.integers(0, 2**32 - 1)
 MODES = ["NUMBA", "FAST_COMPILE"]
