@@ -103,7 +103,7 @@ def compile_once(name, arguments, write, *modules):
     _libraries[name] = library
 
 
-def array(dtype, ndim, layout="C"):
+def array_type(dtype, ndim, layout="C"):
     """Return Numba's type of an array; the layout ``"A"`` is any."""
     return types.Array(from_dtype(np.dtype(dtype)), ndim, layout)
 

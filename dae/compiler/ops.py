@@ -13,7 +13,7 @@ from pytensor.graph.rewriting.basic import in2out, node_rewriter
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
 from pytensor.tensor.type import integer_dtypes
 
-from dae._machine_code import array, cache_key, compiled_loop
+from dae._machine_code import array_type, cache_key, compiled_loop
 from dae.compiler import _gemm, _kernels, _matrix, _threads
 from dae.compiler._kernels import contiguous, writable
 
@@ -257,7 +257,7 @@ optdb.register("dae_gemm_inplace", in2out(_gemm_inplace), "fast_run", "inplace",
 def _numba_sigmoid(op, node, **kwargs):
     """Compile `Sigmoid`."""
     dtype, modules = node.outputs[0].dtype, (_kernels, _threads)
-    vector = array(dtype, 1)
+    vector = array_type(dtype, 1)
     loop = compiled_loop(f"dae_sigmoid_{dtype}", _kernels.sigmoid(dtype), [vector] * 2, *modules)
 
     @numba_njit
@@ -274,8 +274,8 @@ def _numba_sigmoid(op, node, **kwargs):
 def _numba_cross_entropy(op, node, **kwargs):
     """Compile `CrossEntropy`."""
     dtype, modules = node.outputs[0].dtype, (_kernels, _threads)
-    given = [array(dtype, 2, "A")] * 2
-    results = [array(dtype, 1), array(dtype, 2)]
+    given = [array_type(dtype, 2, "A")] * 2
+    results = [array_type(dtype, 1), array_type(dtype, 2)]
     loop = compiled_loop(
         f"dae_cross_entropy_{dtype}", _kernels.cross_entropy(dtype), given + results, *modules
     )
@@ -295,7 +295,7 @@ def _numba_cross_entropy(op, node, **kwargs):
 def _numba_log_likelihood(op, node, **kwargs):
     """Compile `LogLikelihood`."""
     dtype = node.outputs[0].dtype
-    types = [array(*kind) for kind in [(dtype, 2, "A"), ("int64", 1), (dtype, 1), (dtype, 2)]]
+    types = [array_type(*kind) for kind in [(dtype, 2, "A"), ("int64", 1), (dtype, 1), (dtype, 2)]]
     loop = compiled_loop(
         f"dae_log_likelihood_{dtype}", _kernels.log_likelihood(dtype), types, _kernels
     )
@@ -358,7 +358,7 @@ def _numba_gemm(op, node, **kwargs):
 def _numba_column_sum(op, node, **kwargs):
     """Compile `ColumnSum`."""
     dtype = node.outputs[0].dtype
-    types = [array(dtype, 2, "A"), array(dtype, 1)]
+    types = [array_type(dtype, 2, "A"), array_type(dtype, 1)]
     loop = compiled_loop(f"dae_column_sum_{dtype}", _kernels.column_sum(dtype), types, _kernels)
 
     @numba_njit

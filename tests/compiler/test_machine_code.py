@@ -132,7 +132,7 @@ def test_a_loop_is_compiled_once_and_kept(new_libraries, monkeypatch):
         module.VERSION = version
         _machine_code._libraries.clear()
         loop = _machine_code.compiled_loop(
-            "dae_test_double", numba.njit(double), [_machine_code.array("float64", 1)], module
+            "dae_test_double", numba.njit(double), [_machine_code.array_type("float64", 1)], module
         )
 
         @numba.njit
@@ -148,7 +148,7 @@ def test_a_loop_is_compiled_once_and_kept(new_libraries, monkeypatch):
 def test_loops_take_no_arrays_of_other_types(new_libraries):
     module = SimpleNamespace(__name__="somewhere", VERSION=1)
     loop = _machine_code.compiled_loop(
-        "dae_test_double", numba.njit(double), [_machine_code.array("float64", 1)], module
+        "dae_test_double", numba.njit(double), [_machine_code.array_type("float64", 1)], module
     )
 
     @numba.njit
