@@ -101,7 +101,7 @@ def test_every_block_is_done_once(blocks, number):
     sizes=st.tuples(SIZES, SIZES, SIZES),
     dtype=st.sampled_from(["float32", "float64"]),
     transposes=st.sampled_from(TRANSPOSES),
-    in_order=st.tuples(*[st.sampled_from("CF")] * 3),
+    in_order=st.sampled_from(["CCC", "FFF"]),  # all others are tests of layouts
     seed=st.integers(0, 2**32 - 1),
 )
 def test_products(functions, sizes, dtype, transposes, in_order, seed):
