@@ -27,7 +27,7 @@ VERSION = 1
 
 _LibraryCache = make_library_cache("dae")
 
-_libraries = {}
+_libraries: dict = {}
 """The machine code by its names; it must live as long as what calls it."""
 
 
