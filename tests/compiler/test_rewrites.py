@@ -377,6 +377,7 @@ def test_costs_of_classes(name, dtype):
     assert not {"Softmax", "LogSoftmax", "AdvancedIncSubtensor"} & set(op_names(function))
 
 
+@slow_products
 @pytest.mark.parametrize("kind", ["int8", "uint64"])
 def test_a_gradient_of_classes_without_the_cost(kind):
     x, a, params = classifier("float64")
