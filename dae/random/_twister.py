@@ -13,7 +13,7 @@ import numpy as np
 from numba.extending import register_jitable
 from pytensor.link.numba.dispatch.basic import numba_njit
 
-VERSION = 3
+VERSION = 4
 """See `dae._machine_code.cache_key`."""
 
 WORDS, POSITION, HAS_GAUSS, GAUSS = 624, 624, 625, slice(626, 628)
@@ -111,23 +111,17 @@ def random_sample_float32(state, out):
 
 
 @numba_njit(fastmath=False)
-def uniform(state, out, low, high):
+def uniform(state, out, params):
     """Draw from the uniform distribution over [low, high), as ``RandomState.uniform``.
 
     Parameters
     ----------
     state : ndarray of uint32, shape (628,)
     out : ndarray, shape (n,)
-    low, high : float64
-
-    Raises
-    ------
-    OverflowError
-        If ``high - low`` is not finite.
+    params : ndarray of float64, shape (2,)
+        low and high.
     """
-    width = high - low
-    if not math.isfinite(width):
-        raise OverflowError("Range exceeds valid bounds")
+    low, width = params[0], params[1] - params[0]
     u = np.empty(min(out.size, BLOCK))
     for start in range(0, out.size, BLOCK):
         block = out[start : start + BLOCK]
@@ -137,23 +131,17 @@ def uniform(state, out, low, high):
 
 
 @numba_njit(fastmath=False)
-def short_uniform(state, out, low, high):
+def short_uniform(state, out, params):
     """Draw from the uniform distribution as `uniform`, from one word for a number, of two.
 
     Parameters
     ----------
     state : ndarray of uint32, shape (628,)
     out : ndarray, shape (n,)
-    low, high : float64
-
-    Raises
-    ------
-    OverflowError
-        If ``high - low`` is not finite.
+    params : ndarray of float64, shape (2,)
+        low and high.
     """
-    width = high - low
-    if not math.isfinite(width):
-        raise OverflowError("Range exceeds valid bounds")
+    low, width = params[0], params[1] - params[0]
     u = np.empty(min(out.size, BLOCK), np.float32)
     for start in range(0, out.size, BLOCK):
         block = out[start : start + BLOCK]
@@ -163,24 +151,17 @@ def short_uniform(state, out, low, high):
 
 
 @numba_njit(fastmath=False)
-def bernoulli(state, out, n, p):
+def bernoulli(state, out, params):
     """Draw 1 with probability p, else 0, as ``RandomState.binomial`` with n = 1.
 
     Parameters
     ----------
     state : ndarray of uint32, shape (628,)
     out : ndarray, shape (n_draws,)
-    n : float64
-        Not used: it is 1.
-    p : float64
-
-    Raises
-    ------
-    ValueError
-        If p is not in [0, 1].
+    params : ndarray of float64, shape (2,)
+        n, which is 1, and p.
     """
-    if not 0 <= p <= 1:
-        raise ValueError("p < 0, p > 1 or p is NaN")
+    p = params[1]
     # NumPy inverts the distribution of the rarer outcome and takes its q to the n-th power.
     threshold = math.exp(math.log(1 - min(p, 1 - p)))
     u = np.empty(min(out.size, BLOCK))
@@ -192,22 +173,16 @@ def bernoulli(state, out, n, p):
 
 
 @numba_njit(fastmath=False)
-def normal(state, out, mean, deviation):
+def normal(state, out, params):
     """Draw from the normal distribution by the polar method, as ``RandomState.normal``.
 
     Parameters
     ----------
     state : ndarray of uint32, shape (628,)
     out : ndarray, shape (n,)
-    mean, deviation : float64
-
-    Raises
-    ------
-    ValueError
-        If the deviation is negative.
+    params : ndarray of float64, shape (2,)
+        Mean and standard deviation.
     """
-    if math.copysign(1.0, deviation) < 0 and not math.isnan(deviation):
-        raise ValueError("scale < 0")
     kept, u = state[GAUSS].view(np.float64), np.empty(2)
     for i in range(out.size):
         if state[HAS_GAUSS]:
@@ -220,7 +195,7 @@ def normal(state, out, mean, deviation):
                 square = x * x + y * y
             radius = math.sqrt(-2.0 * math.log(square) / square)
             gauss, kept[0], state[HAS_GAUSS] = radius * y, radius * x, 1
-        out[i] = mean + deviation * gauss
+        out[i] = params[0] + params[1] * gauss
 
 
 @cache
@@ -293,16 +268,14 @@ def box_muller(dtype):
     Returns
     -------
     callable
-        With the parameters and errors of `normal`.
+        With the parameters of `normal`.
     """
     Float = np.dtype(dtype).type
     sample = {"float32": random_sample_float32, "float64": random_sample}[dtype]
     pair = normal_pair(dtype)
 
     @numba_njit(fastmath=False)
-    def box_muller(state, out, mean, deviation):
-        if math.copysign(1.0, deviation) < 0 and not math.isnan(deviation):
-            raise ValueError("scale < 0")
+    def box_muller(state, out, params):
         n_pairs = (out.size + 1) // 2
         numbers = np.empty(2 * n_pairs, Float)
         sample(state, numbers)
@@ -310,6 +283,27 @@ def box_muller(dtype):
         for i in range(n_pairs):
             first[i], second[i] = pair(first[i], second[i])
         for i in range(out.size):
-            out[i] = Float(mean) + Float(deviation) * numbers[i]
+            out[i] = Float(params[0]) + Float(params[1]) * numbers[i]
 
     return box_muller
+
+
+@numba_njit(fastmath=False)
+def check_probability(params):
+    """Raise ValueError if the second number is not in [0, 1]."""
+    if not 0 <= params[1] <= 1:
+        raise ValueError("p < 0, p > 1 or p is NaN")
+
+
+@numba_njit(fastmath=False)
+def check_range(params):
+    """Raise OverflowError if the second number minus the first is not finite."""
+    if not math.isfinite(params[1] - params[0]):
+        raise OverflowError("Range exceeds valid bounds")
+
+
+@numba_njit(fastmath=False)
+def check_deviation(params):
+    """Raise ValueError if the second number is negative."""
+    if math.copysign(1.0, params[1]) < 0 and not math.isnan(params[1]):
+        raise ValueError("scale < 0")

@@ -24,11 +24,11 @@ from pytensor.link.numba.dispatch.basic import (
 )
 from pytensor.tensor.type import TensorType
 
-from dae._machine_code import cache_key
+from dae._machine_code import array_type, cache_key, compiled_loop
 from dae.random import _twister
 from dae.random._twister import GAUSS, HAS_GAUSS, POSITION, WORDS
 
-VERSION = 1
+VERSION = 2
 """See `dae._machine_code.cache_key`."""
 
 STATE_SIZE = GAUSS.stop
@@ -244,20 +244,25 @@ def numba_random_function(op, node, **kwargs):
             warnings.filterwarnings("ignore", message="Numba will use object mode")
             return generate_fallback_impl(op, node, **kwargs), None
 
-    draw = {
-        "binomial": _twister.bernoulli,
-        "uniform": _twister.uniform,
-        "normal": _twister.normal,
-        "short_uniform": _twister.short_uniform,
-        "box_muller": _twister.box_muller(precision(op.dtype)),
+    draw, check = {
+        "binomial": (_twister.bernoulli, _twister.check_probability),
+        "uniform": (_twister.uniform, _twister.check_range),
+        "normal": (_twister.normal, _twister.check_deviation),
+        "short_uniform": (_twister.short_uniform, _twister.check_range),
+        "box_muller": (_twister.box_muller(precision(op.dtype)), _twister.check_deviation),
     }[op.method]
+    kinds = [array_type(kind, 1) for kind in ("uint32", op.dtype, "float64")]
+    loop = compiled_loop(f"dae_{op.method}_{op.dtype}", draw, kinds, _twister)
     dtype, ndim = np.dtype(op.dtype), node.outputs[1].ndim
 
     @numba_njit(fastmath=False)
     def random_function(state, size, a, b):
+        params = np.empty(2)
+        params[0], params[1] = a.item(), b.item()
+        check(params)
         state = state.copy()
         out = np.empty(to_fixed_tuple(size, ndim), dtype)
-        draw(state, out.ravel(), np.float64(a.item()), np.float64(b.item()))
+        loop((state, out.ravel(), params))
         return state, out
 
     return random_function, cache_key(op, _twister, ndim=ndim)
