@@ -17,6 +17,7 @@ are left as PyTensor has them, and so are all formulas that are not recognised:
   (`ops.CrossEntropy`): both from one exponential function, and finite for saturated units;
 - the logarithms of the probabilities that a softmax gives to the classes of rows, and their
   gradient (`ops.LogLikelihood`);
+- the largest number of each row, also of a softmax, which then is not computed (`ops.RowArgmax`);
 - the sigmoid, and the sums of columns (`ops.Sigmoid`, `ops.ColumnSum`).
 
 Large products and passes are divided among the cores that the process may use, or as many threads

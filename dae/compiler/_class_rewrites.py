@@ -1,6 +1,7 @@
-"""Rewrites for classifiers: the log-likelihood of the classes of rows, and its gradient.
+"""Rewrites for classifiers: the log-likelihood of the classes of rows, its gradient, predictions.
 
-What they look for is what PyTensor makes of ``log(softmax(a))[arange(n), y]`` and its gradient.
+What they look for is what PyTensor makes of ``log(softmax(a))[arange(n), y]``, of its gradient, and
+of ``argmax(softmax(a), axis=1)``.
 """
 
 from itertools import permutations
@@ -12,7 +13,7 @@ from pytensor.graph.rewriting.basic import node_rewriter
 from pytensor.scalar import basic as scalar
 from pytensor.tensor.basic import Alloc, ARange
 from pytensor.tensor.elemwise import DimShuffle, Elemwise
-from pytensor.tensor.math import Sum
+from pytensor.tensor.math import Argmax, Sum
 from pytensor.tensor.special import LogSoftmax, Softmax
 from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor
 from pytensor.tensor.type import integer_dtypes
@@ -47,6 +48,16 @@ def use_gradient_of_log_likelihood(fgraph, node):
             scale, labels = scattered
             return [scale * ops.log_likelihood(a, *labels)[1]]
     return None
+
+
+@node_rewriter([Argmax])
+def use_row_argmax(fgraph, node):
+    """Find the largest number of each row; of a softmax without computing it, as Theano did."""
+    [P] = node.inputs
+    if node.op.axis != (1,) or not is_float_matrix(P):
+        return None
+    a = softmax_argument(P, Softmax)
+    return [ops.row_argmax(P if a is None else a)]
 
 
 def softmax_argument(variable, kind):

@@ -18,7 +18,7 @@ from pytensor.link.numba.dispatch.basic import numba_njit
 
 from dae.compiler._threads import share, wanted_blocks
 
-VERSION = 5
+VERSION = 6
 """See `dae._machine_code.cache_key`."""
 
 njit = numba_njit(fastmath={"contract"}, error_model="numpy")
@@ -225,6 +225,18 @@ def log_likelihood(dtype):
     return log_likelihood
 
 
+@njit
+def row_argmax(a, columns):
+    """Find the column of the largest number of each row, or of the first NaN."""
+    for i in range(a.shape[0]):
+        best = 0
+        for k in range(1, a.shape[1]):
+            is_nan = math.isnan(a[i, k]) and not math.isnan(a[i, best])
+            if is_nan or a[i, k] > a[i, best]:
+                best = k
+        columns[i] = best
+
+
 # Numba compiles ``out[:] = c`` for seconds, for the sake of its error message. So these are loops.
 
 
@@ -240,8 +252,6 @@ def spread_scalar(c, out):
 @njit
 def spread_row(c, out):
     """Copy a row to all rows of a matrix."""
-    if c.size != out.shape[1]:
-        raise ValueError("the row to be added to a product has another shape")
     for i in range(out.shape[0]):
         for k in range(c.size):
             out[i, k] = c[k]
@@ -250,8 +260,6 @@ def spread_row(c, out):
 @njit
 def spread_matrix(c, out):
     """Copy a matrix to another of the same shape."""
-    if c.shape != out.shape:
-        raise ValueError("the matrix to be added to a product has another shape")
     for i in range(out.shape[0]):
         for k in range(out.shape[1]):
             out[i, k] = c[i, k]

@@ -24,7 +24,11 @@ from pytensor.tensor.elemwise import DimShuffle, Elemwise
 from pytensor.tensor.math import Dot, Sum
 
 from dae.compiler import ops
-from dae.compiler._class_rewrites import use_gradient_of_log_likelihood, use_log_likelihood
+from dae.compiler._class_rewrites import (
+    use_gradient_of_log_likelihood,
+    use_log_likelihood,
+    use_row_argmax,
+)
 from dae.compiler._polynomials import (
     Polynomials,
     Sigmoid,
@@ -382,8 +386,8 @@ optdb.register("dae_stability", StabilityRewriter(), "fast_compile", "dae", posi
 optdb.register("dae_merge", MergeOptimizer(), "numba", "dae", position=47)
 optdb.register("dae_cross_entropy", CrossEntropyRewriter(), "numba", "dae", position=47.1)
 optdb.register(
-    "dae_log_likelihood",
-    in2out(use_log_likelihood, use_gradient_of_log_likelihood),
+    "dae_classes",
+    in2out(use_log_likelihood, use_gradient_of_log_likelihood, use_row_argmax),
     "numba",
     "dae",
     position=47.1,

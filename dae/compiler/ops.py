@@ -17,7 +17,7 @@ from dae._machine_code import array_type, cache_key, compiled_loop
 from dae.compiler import _gemm, _kernels, _matrix, _threads
 from dae.compiler._kernels import contiguous, writable
 
-VERSION = 5
+VERSION = 6
 """See `dae._machine_code.cache_key`."""
 
 DTYPES = ("float32", "float64")
@@ -154,6 +154,26 @@ class LogLikelihood(Op):
         output_storage[1][0] = gradient
 
 
+class RowArgmax(Op):
+    """The column of the largest number of each row of a matrix, or of the first NaN in it.
+
+    Of equal numbers it is the first, as in `numpy.argmax`. Numba compiles PyTensor's own, which is
+    for any axes of any tensor, for seconds.
+    """
+
+    __props__ = ()
+
+    def make_node(self, a):
+        """Apply to a float32 or float64 matrix."""
+        [a] = checked("RowArgmax", a, ndim=2)
+        return Apply(self, [a], [pt.vector(dtype="int64", shape=a.type.shape[:1])])
+
+    def perform(self, node, inputs, output_storage):
+        """Compute the output in NumPy."""
+        [a] = inputs
+        output_storage[0][0] = np.argmax(a, axis=1)
+
+
 class Gemm(Op):
     r"""General matrix multiplication, :math:`c + \alpha\, a b`; transposes are not copied.
 
@@ -240,6 +260,7 @@ sigmoid = Sigmoid()
 cross_entropy = CrossEntropy()
 column_sum = ColumnSum()
 log_likelihood = LogLikelihood()
+row_argmax = RowArgmax()
 
 
 @node_rewriter([Gemm])
@@ -318,21 +339,40 @@ def _numba_log_likelihood(op, node, **kwargs):
     return log_likelihood, cache_key(op, _kernels)
 
 
+@register_funcify_and_cache_key(RowArgmax)
+def _numba_row_argmax(op, node, **kwargs):
+    """Compile `RowArgmax`."""
+
+    @numba_njit
+    def row_argmax(a):
+        if not a.shape[1]:
+            raise ValueError("attempt to get argmax of an empty sequence")
+        columns = np.empty(a.shape[0], np.int64)
+        _kernels.row_argmax(a, columns)
+        return columns
+
+    return row_argmax, cache_key(op, _kernels)
+
+
 @register_funcify_and_cache_key(Gemm)
 def _numba_gemm(op, node, **kwargs):
     """Compile `Gemm`."""
     row_axis, column_axis = int(op.a_transposed), int(not op.b_transposed)
-    inplace, spread = op.inplace, _kernels.SPREAD[node.inputs[0].ndim]
+    inplace, ndim = op.inplace, node.inputs[0].ndim
     dtype, n_products = node.outputs[0].dtype, len(node.inputs) // 2 - 1
+    kinds = [array_type(dtype, ndim, "A"), array_type(dtype, 2)]
+    spread = compiled_loop(f"dae_spread_{ndim}_{dtype}", _kernels.SPREAD[ndim], kinds, _kernels)
+    n_repeated = 2 - ndim
     add_products = _gemm.add_products(n_products, dtype, op.a_transposed, op.b_transposed)
 
     @numba_njit
     def start(c, m, n):
         if inplace:
-            out = writable(c)
-        else:
-            out = np.empty((m, n), c.dtype)
-            spread(c, out)
+            return writable(c)
+        if c.shape != (m, n)[n_repeated:]:
+            raise ValueError("what is to be added to a product has another shape")
+        out = np.empty((m, n), c.dtype)
+        spread((c, out))
         return out
 
     @numba_njit

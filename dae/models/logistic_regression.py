@@ -150,7 +150,7 @@ class LogisticRegression:
         if not isinstance(y, pt.TensorVariable) or y.ndim != 1 or y.dtype not in integer_dtypes:
             kind = getattr(y, "type", type(y).__name__)
             raise TypeError(f"y is {y} ({kind}); expected a vector of integers, such as pt.ivector")
-        n_rows, n_out = self.p_y_given_x.shape
+        n_rows, n_out = self.x.shape[0], self.b.shape[0]
         y = CheckAndRaise(ValueError, "y and the minibatch have different lengths")(
             y, pt.eq(y.shape[0], n_rows)
         )

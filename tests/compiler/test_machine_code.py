@@ -97,6 +97,7 @@ def test_keys_tell_ops_apart():
         ops.column_sum(A).owner,
         ops.cross_entropy(A, A)[0].owner,
         ops.log_likelihood(A, pt.lvector(), 1)[0].owner,
+        ops.row_argmax(A).owner,
         *(rng.uniform((2,) * ndim).owner for ndim in range(3)),
         rng.uniform((2,), dtype="float32").owner,
         rng.normal((2,)).owner,

@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
@@ -170,6 +172,23 @@ def test_classes_are_integers(y, n):
         ops.log_likelihood(pt.dmatrix(), y, n)
 
 
+@pytest.mark.parametrize("mode", ["NUMBA", "FAST_COMPILE"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_row_argmax(dtype, mode):
+    a = pt.matrix(dtype=dtype)
+    row_argmax = pytensor.function([a], ops.row_argmax(a), mode=mode)
+    nan, inf = np.nan, np.inf
+    rows = [[1, 3, 2], [3, 3, 1], [-inf] * 3, [1, nan, inf], [nan, 1, nan], [0, -0.0, 0], [2, 1, 3]]
+    columns = row_argmax(np.array(rows, dtype))
+    assert columns.dtype == "int64"
+    assert_array_equal(columns, [1, 0, 0, 1, 0, 0, 2])
+    # A transpose, and every other column.
+    assert_array_equal(row_argmax(np.array(rows, dtype).T[:, ::2]), [2, 0, 2])
+    assert row_argmax(np.zeros((0, 3), dtype)).shape == (0,)
+    with pytest.raises(ValueError, match="argmax of an empty sequence"):
+        row_argmax(np.zeros((3, 0), dtype))
+
+
 def test_sigmoid_of_any_number_of_dimensions():
     for ndim in range(4):
         a = np.linspace(-3, 3, 2**ndim).reshape((2,) * ndim)
@@ -178,29 +197,44 @@ def test_sigmoid_of_any_number_of_dimensions():
         assert_allclose(actual, 1 / (1 + np.exp(-a)), rtol=1e-14)
 
 
+TRANSPOSES = list(np.ndindex(2, 2))
+
+
+@pytest.fixture(scope="module")
+def all_products():
+    """What compiles products of all kinds, of matrices or their transposes, once for each."""
+
+    @cache
+    def compile_all(dtype, mode, a_t, b_t):
+        A, B, C = (pt.matrix(dtype=dtype) for _ in range(3))
+        bias = pt.vector(dtype=dtype)
+        gemm = ops.Gemm(bool(a_t), bool(b_t))
+        outputs = [
+            gemm(0, 1, A, B),
+            gemm(bias, 2.5, A, B),
+            gemm(gemm(C, -0.5, A, B), -0.5, A, B),
+            gemm(C, -0.5, A, B, A, B),
+            gemm(bias, 1, A, B, -A, B),
+            ops.column_sum(A),
+        ]
+        return pytensor.function([A, B, C, bias], outputs, mode=mode)
+
+    return compile_all
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("sizes", [(3, 5, 4), (1, 1, 1), (0, 5, 4), (3, 0, 4), (3, 5, 0)])
-def test_products_of_transposes(mode, dtype, sizes):
+def test_products_of_transposes(all_products, mode, dtype, sizes):
     m, k, n = sizes
     rng = np.random.default_rng(1)
     a, b, c = (rng.normal(size=shape).astype(dtype) for shape in [(m, k), (k, n), (m, n)])
-    A, B, C = (pt.matrix(dtype=dtype) for _ in range(3))
     bias = rng.normal(size=n).astype(dtype)
-    bias_var = pt.vector(dtype=dtype)
-    for a_t, b_t in [(False, False), (False, True), (True, False), (True, True)]:
+    for a_t, b_t in TRANSPOSES:
         left, right = np.ascontiguousarray(a.T if a_t else a), b.T.copy() if b_t else b
-        gemm = ops.Gemm(a_t, b_t)
-        outputs = [
-            gemm(0, 1, A, B),
-            gemm(bias_var, 2.5, A, B),
-            gemm(gemm(C, -0.5, A, B), -0.5, A, B),
-            gemm(C, -0.5, A, B, A, B),
-            gemm(bias_var, 1, A, B, -A, B),
-        ]
-        f = pytensor.function([A, B, C, bias_var], outputs, mode=mode)
+        f = all_products(dtype, mode, a_t, b_t)
         before = c.copy()
-        product, row, descent, both, nothing = f(left, right, c, bias)
+        product, row, descent, both, nothing, sums = f(left, right, c, bias)
         assert product.dtype == row.dtype == descent.dtype == dtype
         assert product.shape == (m, n)
         assert_allclose(product, a @ b, rtol=1e-5, atol=1e-5)
@@ -208,9 +242,8 @@ def test_products_of_transposes(mode, dtype, sizes):
         assert_allclose(descent, c - a @ b, rtol=1e-5, atol=1e-5)
         assert_array_equal(both, descent)
         assert_allclose(nothing, np.broadcast_to(bias, (m, n)), rtol=1e-5, atol=1e-5)
+        assert_allclose(sums, left.sum(axis=0), rtol=1e-5, atol=1e-5)
         assert_array_equal(c, before)
-    f = pytensor.function([A], ops.column_sum(A), mode=mode)
-    assert_allclose(f(a), a.sum(axis=0), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import RandomState
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from pytensor.compile.debug.debugmode import DebugMode
 from pytensor.compile.mode import Mode, get_mode
 from pytensor.gradient import verify_grad
@@ -407,6 +407,41 @@ def test_saturated_classes():
     value, gradient = function([[1000, -1000], [1000, -1000], [-1000, -1000]], [0, 1, 1])
     assert_allclose(value, (0 + 2000 + np.log(2)) / 3, rtol=1e-15)
     assert_allclose(gradient, np.array([[0, 0], [1, -1], [0.5, -0.5]]) / 3, rtol=1e-15)
+
+
+def test_the_most_probable_classes_need_no_probabilities():
+    a = pt.dmatrix()
+    predictions = pt.argmax(pt.special.softmax(a, axis=1), axis=1)
+    function = pytensor.function([a], [predictions, pt.argmax(a, axis=-1)], mode=PYTHON)
+    assert our_ops(function) == {"RowArgmax": 1}
+    assert "Softmax" not in op_names(function)
+    values = np.array([[1, 3, 2], [7, 7, 1], [1000, -1000, 1001]])
+    for result in function(values):
+        assert_array_equal(result, [1, 0, 2])
+
+
+@pytest.mark.parametrize(
+    "predict",
+    [
+        lambda a: pt.argmax(pt.special.softmax(a, axis=0), axis=0),
+        lambda a: pt.argmax(pt.special.softmax(a, axis=1)),
+        lambda a: pt.argmax(a.astype("int64"), axis=1),
+        lambda a: pt.argmax(a.dimshuffle(0, 1, "x"), axis=1),
+    ],
+    ids=["columns", "all", "integers", "three dimensions"],
+)
+def test_other_argmaxes_are_left_alone(predict):
+    a = pt.dmatrix()
+    function = check_steps([a], [predict(a)], {}, [X], "float64", steps=1)
+    assert not our_ops(function)
+
+
+@pytest.mark.parametrize("axis", [0, None])
+def test_the_largest_of_a_softmax_by_row_elsewhere_needs_it(axis):
+    a = pt.dmatrix()
+    output = pt.argmax(pt.special.softmax(a, axis=1), axis=axis)
+    function = check_steps([a], [output], {}, [X], "float64", steps=1)
+    assert not our_ops(function)
 
 
 def classes_near_misses(a, y, v):
