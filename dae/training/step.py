@@ -146,6 +146,8 @@ def _givens(model, minibatch):
     if x.dtype == "uint8":
         x = pt.cast(x, model.x.dtype) * (1 / 256)
     if isinstance(model, Autoencoder) and model.mean is not None:
-        x = (x - model.mean.astype(x.dtype)) / model.scale.astype(x.dtype)
+        # Shared, so that the machine code is the same for all data.
+        mean, scale = (pytensor.shared(row.astype(x.dtype)) for row in (model.mean, model.scale))
+        x = (x - mean) / scale
     variables = [model.x, model.y] if labels else [model.x]
     return dict(zip(variables, [x, *labels], strict=True))

@@ -175,17 +175,7 @@ def test_what_is_no_vector_of_integers_is_refused(method, y):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("method", ["negative_log_likelihood", "errors"])
-@pytest.mark.parametrize(
-    ("y", "message"),
-    [
-        ([0, 1, 4], r"a label that is not in \[0, n_out\)"),
-        ([0, 1, -1], r"a label that is not in \[0, n_out\)"),
-        ([0, 1], "different lengths"),
-        ([0], "different lengths"),
-        ([0, 1, 2, 3], "different lengths"),
-    ],
-)
-def test_labels_that_do_not_fit_are_refused_and_change_nothing(mode, method, y, message):
+def test_labels_that_do_not_fit_are_refused_and_change_nothing(mode, method):
     classifier, x, _ = make()
     y_var = pt.ivector("y")
     output = getattr(classifier, method)(y_var)
@@ -193,8 +183,16 @@ def test_labels_that_do_not_fit_are_refused_and_change_nothing(mode, method, y, 
     updates = gradient_descent(classifier, cost)
     f = pytensor.function([classifier.input, y_var], output, updates=updates, mode=mode)
     before = [param.get_value() for param in classifier.params]
-    with pytest.raises(ValueError, match=message):
-        f(x[:3].astype(pytensor.config.floatX), np.array(y, "int32"))
+    no_class, other_length = r"a label that is not in \[0, n_out\)", "different lengths"
+    for y, message in [
+        ([0, 1, 4], no_class),
+        ([0, 1, -1], no_class),
+        ([0, 1], other_length),
+        ([0], other_length),
+        ([0, 1, 2, 3], other_length),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            f(x[:3].astype(pytensor.config.floatX), np.array(y, "int32"))
     for param, value in zip(classifier.params, before, strict=True):
         assert_array_equal(param.get_value(), value)
 

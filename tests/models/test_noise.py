@@ -115,8 +115,9 @@ def test_nothing_but_noise(level, dtype):
 def test_a_symbolic_level(noise, dtype):
     x, level = pt.matrix(dtype=dtype), pt.dscalar()
     corrupt = pytensor.function([x, level], noise(RandomStreams(5), x, level))
-    for value in (0.0, 0.25, 1.0):
-        expected = noise(RandomStreams(5), x, value).eval({x: interior(dtype)})
+    levels = (0.0, 0.25, 1.0)
+    fixed = pytensor.function([x], [noise(RandomStreams(5), x, value) for value in levels])
+    for value, expected in zip(levels, fixed(interior(dtype)), strict=True):
         assert_array_equal(corrupt(interior(dtype), value), expected)
 
 
