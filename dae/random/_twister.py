@@ -288,6 +288,9 @@ def box_muller(dtype):
     return box_muller
 
 
+# What is compiled once, and called by its name, raises nothing; so these are called before it.
+
+
 @numba_njit(fastmath=False)
 def check_probability(params):
     """Raise ValueError if the second number is not in [0, 1]."""

@@ -193,8 +193,8 @@ def test_labels_that_do_not_fit_are_refused_and_change_nothing(mode, method):
     ]:
         with pytest.raises(ValueError, match=message):
             f(x[:3].astype(pytensor.config.floatX), np.array(y, "int32"))
-    for param, value in zip(classifier.params, before, strict=True):
-        assert_array_equal(param.get_value(), value)
+        for param, value in zip(classifier.params, before, strict=True):
+            assert_array_equal(param.get_value(), value)
 
 
 # What `fit` needs
