@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import default_hash_key_from_props
 
-VERSION = 1
+VERSION = 2
 """See `cache_key`."""
 
 _LibraryCache = make_library_cache("dae")
@@ -195,4 +195,5 @@ def write_c_call(context, builder, name, values):
     kind = ir.FunctionType(bool_t, [value.type for value in values])
     lacks_memory = builder.call(get_or_insert_function(builder.module, kind, name), values)
     with builder.if_then(lacks_memory, likely=False):
-        context.call_conv.return_user_exc(builder, MemoryError, ("for a copy of an array",))
+        message = "no memory for the arrays that a loop works in"
+        context.call_conv.return_user_exc(builder, MemoryError, (message,))
