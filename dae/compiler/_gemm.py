@@ -38,14 +38,17 @@ from dae.compiler._matrix import (
 )
 from dae.compiler._threads import wanted_blocks, write_shared
 
-VERSION = 7
+VERSION = 8
 """See `dae._machine_code.cache_key`."""
 
-DEPTH = 128
+DEPTH = 264
 """Terms that a tile adds up at a time, at most: so few that those of b stay in the cache."""
 
-ROWS, COLUMNS = 120, 512
+ROWS, COLUMNS = 240, 512
 """Rows and columns of a block of the result, at most: so few that they stay in the cache."""
+
+COPIED = 120
+"""Rows of a block at most where a is transposed: so few that a copy of theirs fits on the stack."""
 
 TALL, WIDE, DEEP = 60, 8, 32
 """From how many rows, strips and terms on matrices are copied to where they lie close together."""
@@ -176,7 +179,7 @@ def write_close_columns(builder, vector, height, m, n, depth, a):
     """
     is_wide = builder.icmp_signed(">=", n, number(2 * vector * WIDE))
     is_worth_it = builder.and_(is_wide, builder.icmp_signed(">=", depth, number(DEEP)))
-    panels = Matrix(builder, buffer(builder, ROWS * DEPTH + vector, a.element), a.element, 0)
+    panels = Matrix(builder, buffer(builder, COPIED * DEPTH + vector, a.element), a.element, 0)
     with builder.if_then(is_worth_it):
         write_panels(builder, vector, height, m, depth, a, panels)
     start = builder.select(is_worth_it, panels.start, a.start)
@@ -201,12 +204,14 @@ def write_outer_products(builder, vector, rows, columns, c, alpha, products):
 
 
 @numba_njit
-def divided(m, n, terms, most, itemsize, height, width):
+def divided(m, n, rows, terms, most, itemsize, height, width):
     """Return how to divide a result of m times n numbers, sums of so many terms, into blocks.
 
     Parameters
     ----------
     m, n : int
+    rows : int
+        Those of a block at most.
     terms : int
         Those of both products, if there are two.
     most : int
@@ -228,7 +233,7 @@ def divided(m, n, terms, most, itemsize, height, width):
     if m == 0 or n == 0 or terms == 0:
         return 1, 1, 1, 0
     wanted = wanted_blocks(m * n * terms * itemsize / SPEED)
-    down = -(-m // (ROWS if most > SHALLOW else 2 * height))
+    down = -(-m // (rows if most > SHALLOW else 2 * height))
     across = max(-(-n // COLUMNS), min(-(-wanted // down), n // (2 * width)))
     down = max(down, min(-(-wanted // across), m // height))
     rows, columns = -(-m // (down * height)) * height, -(-n // (across * width)) * width
@@ -257,7 +262,8 @@ def add_products(n_products, dtype, a_transposed, b_transposed):
         starts = range(0, len(factors), 6)
         terms = [matrices(builder, *factors[start : start + 6])[2] for start in starts]
         together, most = reduce(builder.add, terms), reduce(partial(larger, builder), terms)
-        facts = [m, n, together, most, *map(number, (itemsize, height, width))]
+        rows = number(COPIED if a_transposed else ROWS)
+        facts = [m, n, rows, together, most, *map(number, (itemsize, height, width))]
         _, result = call_compiled(library, builder, divided, [types.intp] * len(facts), facts)
         *sizes, blocks = unpack_tuple(builder, result)
         values = [*sizes, c, m, n, alpha, *factors]

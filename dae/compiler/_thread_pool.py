@@ -13,7 +13,13 @@ import time
 import llvmlite.binding
 
 PATIENCE = 100_000
-"""Nanoseconds for which a thread looks for what it waits for, before it falls asleep."""
+"""Nanoseconds for which the caller waits for other threads, before it falls asleep."""
+
+WATCH = 2_000_000
+"""Nanoseconds for which a thread looks for work, before it falls asleep.
+
+More than lies between two large products of a step: to be woken takes long on a virtual machine.
+"""
 
 TOLERANCE = 5_000
 """Nanoseconds of waiting that are not counted as lost."""
@@ -22,6 +28,13 @@ PENALTY = 10
 """For how many times the time that was lost in waiting for other threads they are not used.
 
 So no more than a tenth of the time can be lost, whatever keeps their cores busy.
+"""
+
+CREDIT = 200_000_000
+"""Nanoseconds of that which are let off where nothing has been lost for as long.
+
+Every machine takes a core away now and then. Without this, each time would cost as if it did so
+all the time.
 """
 
 ALONE = """
@@ -69,7 +82,7 @@ POOL = """
 @penalty = global i64 {penalty}                ; see PENALTY
 @workers = internal global i64 0               ; how many have been made, without the caller
 @occupied = internal global i64 0              ; 1 while there is a piece of work
-@alone_until = global i64 0                    ; a time, in nanoseconds
+@alone_until = global i64 0                    ; a time, in nanoseconds; may be over
 @block = internal global ptr null              ; the piece of work
 @arguments = internal global ptr null
 @left = internal global i64 0, align 128       ; blocks that nobody has taken
@@ -173,7 +186,7 @@ entry:
   br label %start
 start:
   %begin = call i64 @nanoseconds(i32 {monotonic})
-  %end = add i64 %begin, {patience}
+  %end = add i64 %begin, {watch}
   br label %look
 look:  ; It costs more to fall asleep and to be woken than to look a while for the next work.
   %wanted = call i1 @is_wanted(i64 %number)
@@ -344,7 +357,9 @@ finished:
 go_on_alone:
   %penalty = load atomic i64, ptr @penalty monotonic, align 8
   %long = mul i64 %lost, %penalty
-  %until = add i64 %end, %long
+  %let_off = sub i64 %end, {credit}
+  %from = call i64 @llvm.smax.i64(i64 %alone_until, i64 %let_off)
+  %until = add i64 %from, %long
   store i64 %until, ptr @alone_until
   br label %release
 release:
@@ -395,7 +410,9 @@ def with_constants(source):
         "pause": "call void @llvm.x86.sse2.pause()" if is_x86 else "",
         "declare_pause": "declare void @llvm.x86.sse2.pause()" if is_x86 else "",
         "patience": PATIENCE,
+        "watch": WATCH,
         "tolerance": TOLERANCE,
         "penalty": PENALTY,
+        "credit": CREDIT,
     }
     return re.sub(r"{(\w+)}", lambda match: str(values[match[1]]), source)
