@@ -20,8 +20,11 @@ N_VISIBLE, N_HIDDEN, BATCH_SIZE = 784, 100, 20
 LEARNING_RATE, CORRUPTION_LEVEL = 0.1, 0.3
 SEED = 123
 
-MAX_BATCHES = 250
-"""Minibatches of an epoch, at most."""
+MIN_BATCHES, MAX_BATCHES = 4, 250
+"""Minibatches of an epoch, at least and at most."""
+
+EPOCH = 1.5e10
+"""Multiplications and additions of an epoch, about, where that leaves so many minibatches."""
 
 
 class Start(NamedTuple):
@@ -42,6 +45,21 @@ class Start(NamedTuple):
         return self.W.shape[1]
 
 
+def step_flops(n_hidden, batch_size):
+    """Return the multiplications and additions of a step: those of its five products.
+
+    Parameters
+    ----------
+    n_hidden, batch_size : int
+        The sizes.
+
+    Returns
+    -------
+    int
+    """
+    return 10 * N_VISIBLE * n_hidden * batch_size
+
+
 def make_start(dtype, n_hidden=N_HIDDEN, batch_size=BATCH_SIZE):
     """Return the start on mini MNIST.
 
@@ -52,7 +70,7 @@ def make_start(dtype, n_hidden=N_HIDDEN, batch_size=BATCH_SIZE):
     n_hidden : int, default=100
         Hidden units.
     batch_size : int, default=20
-        Images in a minibatch. No more than `MAX_BATCHES` minibatches are used.
+        Images in a minibatch. There are at most `MAX_BATCHES` minibatches, less for large ones.
 
     Returns
     -------
@@ -61,7 +79,8 @@ def make_start(dtype, n_hidden=N_HIDDEN, batch_size=BATCH_SIZE):
     from dae.datasets import read_data, to_floatX
 
     train_x = to_floatX(read_data().train[0], dtype)
-    n_train_batches = min(MAX_BATCHES, len(train_x) // batch_size)
+    n_train_batches = max(MIN_BATCHES, int(EPOCH / step_flops(n_hidden, batch_size)))
+    n_train_batches = min(n_train_batches, MAX_BATCHES, len(train_x) // batch_size)
     train_x = train_x[: n_train_batches * batch_size]
     numpy_rng = np.random.RandomState(SEED)
     numpy_rng.randint(2**30)  # the worksheet's seed of the noise
