@@ -10,10 +10,10 @@ apart; one that is missing or fails is named and left out.
 
 First all train one epoch from the same start, and their costs are compared: those of the AE and
 of the dA with given masks one by one, in the beginning, those of the dA with masks of one's own on
-average. That also warms everything up. Then, in every round in another order, each trains one epoch, of 4 to 250
-minibatches, while the others wait. Times are those of an epoch, divided by the number of
-minibatches; ratios are taken within each round. All of it is done for each size and each number of
-threads; a process is bound to as many cores.
+average. That also warms everything up. Then, in every round in another order, each trains one
+epoch, of 4 to 250 minibatches, while the others wait. Times are those of an epoch, divided by the
+number of minibatches; ratios are taken within each round. All of it is done for each size and each
+number of threads; a process is bound to as many cores.
 """
 
 import multiprocessing
