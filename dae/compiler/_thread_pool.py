@@ -22,12 +22,13 @@ More than lies between two large products of a step: to be woken takes long on a
 """
 
 TOLERANCE = 5_000
-"""Nanoseconds of waiting that are not counted as lost."""
+"""Nanoseconds that are not counted as lost."""
 
 PENALTY = 10
-"""For how many times the time that was lost in waiting for other threads they are not used.
+"""For how many times the time that was lost through other threads they are not used.
 
-So no more than a tenth of the time can be lost, whatever keeps their cores busy.
+Lost is what work took longer than one thread would have needed. So all of it takes a tenth longer
+at most, whatever keeps the cores busy.
 """
 
 CREDIT = 200_000_000
@@ -338,20 +339,19 @@ get_up:
   call i32 @pthread_mutex_unlock(ptr @mutex)
   br label %finished
 finished:
-  ; How long this thread had no core, or no work, beyond the time of one block.
+  ; How much longer it took than this thread would have needed alone, by the time of its blocks.
   %busy = phi i64 [ %now, %look_again ], [ %end_of_patience, %get_up ]
   %end_cpu = call i64 @nanoseconds(i32 {thread_time})
   %end = call i64 @nanoseconds(i32 {monotonic})
   %looked = sub i64 %busy, %middle
   %whole = sub i64 %end, %begin
   %whole_cpu = sub i64 %end_cpu, %begin_cpu
-  %without_core = sub i64 %whole, %whole_cpu
-  %idle = add i64 %looked, %without_core
-  %worked = sub i64 %whole, %idle
+  %worked = sub i64 %whole_cpu, %looked
   %mine_or_one = call i64 @llvm.smax.i64(i64 %mine, i64 1)
   %usual = sdiv i64 %worked, %mine_or_one
-  %usual_and_some = add i64 %usual, {tolerance}
-  %lost = sub i64 %idle, %usual_and_some
+  %by_itself = mul i64 %usual, %blocks
+  %and_some = add i64 %by_itself, {tolerance}
+  %lost = sub i64 %whole, %and_some
   %is_lost = icmp sgt i64 %lost, 0
   br i1 %is_lost, label %go_on_alone, label %release
 go_on_alone:

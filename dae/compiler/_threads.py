@@ -31,15 +31,14 @@ from pytensor.link.numba.dispatch.basic import numba_njit
 
 from dae.compiler._thread_pool import Pool
 
-VERSION = 4
+VERSION = 5
 """See `dae._machine_code.cache_key`."""
 
-SHARED, BLOCK = 300_000, 10_000
+SHARED, BLOCK = 70_000, 10_000
 """Nanoseconds that work must take in one thread to be divided, and that a block takes at least.
 
-The first is much more than it takes to wake a thread: what another core writes is no longer in the
-cache of the first one. A step of the worksheet, whose operations take up to 60 microseconds each,
-is a third slower when these are divided among two cores.
+The first is more than what is lost when another core has written what this one reads next. So the
+operations of the worksheet's step stay in one thread.
 """
 
 BLOCKS = 4
