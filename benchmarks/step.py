@@ -70,8 +70,10 @@ GRID = {"n_hidden": [100, 500, 1000, 2000], "batch_size": [1, 20, 100, 500]}
 PEERS = ["JAX", "PyTorch", "NumPy", "PyTensor"]
 """What the names of contestants begin with, but for ours and `PRODUCTS`."""
 
-PAUSE = 0.05
-"""Seconds in which the threads of one contestant stop spinning before the next is timed."""
+PAUSE = 0.2
+"""Seconds in which the threads of one contestant stop spinning before the next is timed.
+
+After 0.05 those of OpenBLAS still kept a core busy, and who came next was up to twice as slow."""
 
 
 def bind(cores):

@@ -3,8 +3,9 @@
 A piece of work is a number of blocks, each of which makes another part of a result. Whoever is
 free takes the next block, so no number of threads changes a digit, and a thread that the system
 holds up delays the others by one block at most. The threads are made for the first piece of work
-that is large enough, and again in a forked process. They sleep when there is nothing to do. What
-they do is in `_thread_pool`; here is how many there are, and how Numba's functions call them.
+that is large enough, and again in a forked process. They fall asleep when there has been nothing
+to do for a while. What they do is in `_thread_pool`; here is how many there are, and how Numba's
+functions call them.
 
 Numba's own threads do not do: they end the process when two threads of Python call at once, or
 after a fork, as the case may be.
