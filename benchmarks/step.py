@@ -9,11 +9,11 @@ of the autoencoder (AE) and of the denoising autoencoder (dA). Every contestant 
 apart; one that is missing or fails is named and left out.
 
 First all train one epoch from the same start, and their costs are compared: those of the AE and
-of the dA with given masks one by one, in the beginning, those of the dA with masks of one's own on
-average. That also warms everything up. Then, in every round in another order, each trains one
-epoch, of 4 to 250 minibatches, while the others wait. Times are those of an epoch, divided by the
-number of minibatches; ratios are taken within each round. All of it is done for each size and each
-number of threads; a process is bound to as many cores.
+of the dA with given masks one by one, those of the dA with masks of one's own on average. That
+also warms everything up. Then, in every round in another order, each trains one epoch, of 4 to 250
+minibatches, while the others wait. Times are those of an epoch, divided by the number of
+minibatches; ratios are taken within each round. All of it is done for each size and each number of
+threads; a process is bound to as many cores.
 """
 
 import multiprocessing
@@ -57,8 +57,8 @@ MODELS = {"AE": "none", "dA": "drawn"}
 TOLERANCES = {"float32": 1e-5, "float64": 1e-13}
 """Of a cost, relative; only roundings differ."""
 
-COMPARED = 10
-"""Minibatches whose costs are compared; where each is of one image, roundings soon grow."""
+SINGLE = 10
+"""Costs that are compared where each is of one image: there roundings soon grow."""
 
 MEAN_TOLERANCE = 0.35
 """Of the mean cost of n images, times the root of n, where masks differ: 0.005 for the 5,000 images
@@ -223,13 +223,15 @@ def check(name, dtype, noise, costs, ours, n_hidden, batch_size):
     n_hidden : int
         Hidden units: more terms have more roundings.
     batch_size : int
-        Images in a minibatch: of fewer images the mean varies more.
+        Images in a minibatch: of fewer images the mean varies more, and of one only the first
+        costs are alike.
     """
     tolerance = TOLERANCES[dtype] * max(1, n_hidden / N_HIDDEN)
     if noise == "drawn":
         tolerance = MEAN_TOLERANCE / np.sqrt(batch_size * len(costs))
         costs, ours = np.mean(costs, keepdims=True), np.mean(ours, keepdims=True)
-    difference = np.max(np.abs(costs - ours)[:COMPARED] / ours[:COMPARED])
+    compared = SINGLE if batch_size == 1 else None
+    difference = np.max((np.abs(costs - ours) / ours)[:compared])
     if not difference <= tolerance:
         sys.exit(
             f"{name}: the costs are not ours, {dtype}, noise {noise}: relative difference "
@@ -277,7 +279,6 @@ def print_results(columns):
         Microseconds per minibatch, by (dtype, threads), then by (model, name).
     """
     titles = [column_title(*key) for key in columns]
-
     present = {name for times in columns.values() for _, name in times}
 
     def cell(times, model, name):

@@ -27,8 +27,8 @@ TOLERANCE = 5_000
 PENALTY = 10
 """For how many times the time that was lost through other threads they are not used.
 
-Lost is what work took longer than one thread would have needed. So all of it takes a tenth longer
-at most, whatever keeps the cores busy.
+Lost is what work took longer than one thread would have needed. So in the long run all of it takes
+a tenth longer at most, whatever keeps the cores busy.
 """
 
 CREDIT = 200_000_000
