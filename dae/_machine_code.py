@@ -17,12 +17,14 @@ from numba.core.caching import NullCache, make_library_cache
 from numba.core.cgutils import bool_t, get_or_insert_function, unpack_tuple
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import TypingError
+from numba.core.imputils import impl_ret_borrowed
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import default_hash_key_from_props
 
-VERSION = 2
+VERSION = 3
 """See `cache_key`."""
 
 _LibraryCache = make_library_cache("dae")
@@ -106,6 +108,25 @@ def compile_once(name, arguments, write, *modules):
 def array_type(dtype, ndim, layout="C"):
     """Return Numba's type of an array; the layout ``"A"`` is any."""
     return types.Array(from_dtype(np.dtype(dtype)), ndim, layout)
+
+
+@intrinsic
+def flat(_, a):
+    """Return a C-contiguous array as a vector, in the same memory.
+
+    `numpy.ravel` would do as well, but takes Numba longer to compile.
+    """
+    vector = a.copy(ndim=1)
+
+    def write(context, builder, signature, args):
+        array = context.make_array(a)(context, builder, args[0])
+        result = context.make_array(vector)(context, builder)
+        fields = {name: getattr(array, name) for name in ("data", "itemsize", "meminfo", "parent")}
+        lengths, steps = [array.nitems], [array.itemsize]
+        populate_array(result, shape=lengths, strides=steps, **fields)
+        return impl_ret_borrowed(context, builder, vector, result._getvalue())
+
+    return vector(a), write
 
 
 def compiled_loop(name, function, arguments, *modules):

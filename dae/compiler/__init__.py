@@ -27,7 +27,14 @@ In the mode FAST_COMPILE, functions with logarithms get the rewrites by which Py
 modes keep them finite.
 """
 
+import numpy as np
+
 from dae.compiler import _rewrites  # noqa: F401
 from dae.compiler._threads import get_num_threads, set_num_threads
 
 __all__ = ["get_num_threads", "set_num_threads"]
+
+# What a large minibatch needs for a moment, glibc would give back to the system after each step,
+# and get again page by page in the next one, for a third of its time. It keeps blocks that are not
+# larger than one that was freed before, up to 32 MiB (see mallopt(3), M_MMAP_THRESHOLD).
+np.empty(2**25 - 2**16, np.uint8)

@@ -38,7 +38,7 @@ from dae.compiler._matrix import (
 )
 from dae.compiler._threads import wanted_blocks, write_shared
 
-VERSION = 8
+VERSION = 10
 """See `dae._machine_code.cache_key`."""
 
 DEPTH = 264
@@ -69,17 +69,18 @@ def registers():
     return (32 if features.get("avx") else 16), 5
 
 
-def write_tile(builder, rows, width, mask, depth, c, alpha, a, b, ahead):
-    """Write code that adds alpha a b to c, for a number of rows, columns and terms.
+def write_tile(builder, rows, width, mask, depth, out, c, alpha, a, b, ahead):
+    """Write code that computes c + alpha a b, for a number of rows, columns and terms.
 
     A mask leaves out columns that there are not. What will be needed next is fetched into the
-    cache: rows of a matrix, if any, beside those of b, and what lies below in c.
+    cache: rows of a matrix, if any, beside those of b, and what lies below in c and the result.
     """
     fused = ["contract"]
     zeros = ir.VectorType(c.element, width)([0.0] * width)
     sums = [alloca_once_value(builder, zeros) for _ in range(rows)]  # LLVM makes them registers
     for i in range(rows):
         c.prefetch(i + rows, 0, width)
+        out.prefetch(i + rows, 0, width)
     with loop(builder, depth) as k:
         row = b.load(k, 0, width, mask)
         if ahead is not None:
@@ -95,7 +96,7 @@ def write_tile(builder, rows, width, mask, depth, c, alpha, a, b, ahead):
         term = builder.fmul(alpha.repeat(0, 0, width), total, flags=fused)
         totals.append(builder.fadd(c.load(i, 0, width, mask), term, flags=fused))
     for i in range(rows):
-        c.store(totals[i], i, 0, mask)
+        out.store(totals[i], i, 0, mask)
 
 
 def write_transpose(builder, side, source, target):
@@ -138,8 +139,8 @@ def write_panels(builder, vector, height, rows, depth, a, panels):
             panels.store(column, 0, builder.add(place, number(start)))
 
 
-def write_product(builder, vector, height, m, n, depth, c, alpha, a, b):
-    """Write code that adds alpha a b to c, strip by strip and tile by tile."""
+def write_product(builder, vector, height, m, n, depth, out, c, alpha, a, b):
+    """Write code that computes c + alpha a b, strip by strip and tile by tile."""
     if a.is_transposed:
         tile_step, a = write_close_columns(builder, vector, height, m, n, depth, a)
     else:
@@ -163,7 +164,7 @@ def write_product(builder, vector, height, m, n, depth, c, alpha, a, b):
             tile = a.part(in_tile, 0)
             place = builder.mul(builder.sub(i, in_tile), number(tile_step))
             tile.start = builder.gep(tile.start, [place], source_etype=a.element)
-            parts = c.part(i, j), alpha, tile, columns, ahead
+            parts = out.part(i, j), c.part(i, j), alpha, tile, columns, ahead
             write_tile(builder, rows, width, mask, depth, *parts)
 
 
@@ -188,8 +189,8 @@ def write_close_columns(builder, vector, height, m, n, depth, a):
     return tile_step, Matrix(builder, start, a.element, 1, column_step)
 
 
-def write_outer_products(builder, vector, rows, columns, c, alpha, products):
-    """Write code that adds products of a column and a row to c, in the order of its memory.
+def write_outer_products(builder, vector, rows, columns, out, c, alpha, products):
+    """Write code that adds products of a column and a row to c, in the order of memory.
 
     That of tiles would take most of the time for finding the way from one to the next.
     """
@@ -200,10 +201,11 @@ def write_outer_products(builder, vector, rows, columns, c, alpha, products):
                 term = builder.fmul(a.repeat(i, 0, width), b.load(0, j, width, mask))
                 term = builder.fmul(scale, term, flags=["contract"])
                 total = builder.fadd(total, term, flags=["contract"])
-            c.store(total, i, j, mask)
+            out.store(total, i, j, mask)
 
 
-@numba_njit
+# No divisor is zero; and with the options of `_kernels`, Numba compiles min and max only once.
+@numba_njit(fastmath={"contract"}, error_model="numpy")
 def divided(m, n, rows, terms, most, itemsize, height, width):
     """Return how to divide a result of m times n numbers, sums of so many terms, into blocks.
 
@@ -230,9 +232,9 @@ def divided(m, n, rows, terms, most, itemsize, height, width):
     blocks : int
         How many there are in all; minus that many, if they are too little work to be shared.
     """
-    if m == 0 or n == 0 or terms == 0:
+    if m == 0 or n == 0:
         return 1, 1, 1, 0
-    wanted = wanted_blocks(m * n * terms * itemsize / SPEED)
+    wanted = wanted_blocks(m * n * terms * itemsize // SPEED)
     down = -(-m // (rows if most > SHALLOW else 2 * height))
     across = max(-(-n // COLUMNS), min(-(-wanted // down), n // (2 * width)))
     down = max(down, min(-(-wanted // across), m // height))
@@ -244,10 +246,12 @@ def divided(m, n, rows, terms, most, itemsize, height, width):
 
 @cache
 def add_products(n_products, dtype, a_transposed, b_transposed):
-    """Return the function that adds alpha times one matrix product, or that of two, to c.
+    """Return the function that computes c plus alpha times one matrix product, or two.
 
-    Its arguments are c, alpha (without dimensions), and a tuple of a, b, and those of the second
-    product; all are C-contiguous. Each block of c is read from memory and written back once.
+    Its arguments are where the result is written; c, which is a row for all rows, a matrix, or
+    where the result is written; alpha (without dimensions); and a tuple of a, b, and those of the
+    second product. All are C-contiguous. Each block of c is read from memory once, and of the
+    result written once.
     """
     element = {"float32": ir.FloatType(), "float64": ir.DoubleType()}[dtype]
     register_size, height = registers()
@@ -258,7 +262,7 @@ def add_products(n_products, dtype, a_transposed, b_transposed):
     facts = n_products, dtype, int(a_transposed), int(b_transposed), register_size, height
     name = "_".join(map(str, ["dae_add_products", *facts]))
 
-    def write(library, builder, c, m, n, alpha, *factors):
+    def write(library, builder, out, m, n, c, c_step, alpha, *factors):
         starts = range(0, len(factors), 6)
         terms = [matrices(builder, *factors[start : start + 6])[2] for start in starts]
         together, most = reduce(builder.add, terms), reduce(partial(larger, builder), terms)
@@ -266,29 +270,27 @@ def add_products(n_products, dtype, a_transposed, b_transposed):
         facts = [m, n, rows, together, most, *map(number, (itemsize, height, width))]
         _, result = call_compiled(library, builder, divided, [types.intp] * len(facts), facts)
         *sizes, blocks = unpack_tuple(builder, result)
-        values = [*sizes, c, m, n, alpha, *factors]
+        values = [*sizes, out, m, n, c, c_step, alpha, *factors]
         write_shared(builder, blocks, values, write_block)
         return bool_t(False)
 
-    def write_block(builder, index, rows, columns, across, c, m, n, alpha, *factors):
-        c = Matrix(builder, c, element, n)
+    def write_block(builder, index, rows, columns, across, out, m, n, c, c_step, alpha, *factors):
+        out, c = Matrix(builder, out, element, n), Matrix(builder, c, element, c_step)
         alpha = Matrix(builder, alpha, element, 0)
         i = builder.mul(builder.sdiv(index, across), rows)
         j = builder.mul(builder.srem(index, across), columns)
         rows = smaller(builder, builder.sub(m, i), rows)
         columns = smaller(builder, builder.sub(n, j), columns)
-        c = c.part(i, j)
+        out, c = out.part(i, j), c.part(i, j)
+        starts = range(0, len(factors), 6)
+        products = [matrices(builder, *factors[start : start + 6]) for start in starts]
         if a_transposed and not b_transposed:
-            starts = range(0, len(factors), 6)
-            products = [matrices(builder, *factors[start : start + 6]) for start in starts]
-            are_outer = reduce(
-                builder.and_,
-                [builder.icmp_signed("==", terms, number(1)) for *_, terms in products],
-            )
-            with builder.if_then(are_outer):
+            with builder.if_then(have_terms(builder, builder.and_, products, 1)):
                 parts = [(a.part(i, 0), b.part(0, j)) for a, b, _ in products]
-                write_outer_products(builder, vector, rows, columns, c, alpha, parts)
+                write_outer_products(builder, vector, rows, columns, out, c, alpha, parts)
                 builder.ret_void()
+        with builder.if_then(have_terms(builder, builder.or_, products, 0), likely=False):
+            write_outer_products(builder, vector, rows, columns, out, c, alpha, [])
         with loop(builder, n_products) as product:
             chosen = [choose(builder, product, factors[place::6]) for place in range(6)]
             a, b, terms = matrices(builder, *chosen)
@@ -298,8 +300,17 @@ def add_products(n_products, dtype, a_transposed, b_transposed):
             with loop(builder, terms, depth) as k:
                 some = smaller(builder, builder.sub(terms, k), depth)
                 builder.assume(builder.icmp_signed(">", some, number(0)))
-                parts = c, alpha, a.part(i, k), b.part(k, j)
-                write_product(builder, vector, height, rows, columns, some, *parts)
+                # The first part of the sum is added to c, the others to what there is then.
+                is_first = builder.icmp_signed("==", builder.or_(product, k), number(0))
+                start = builder.select(is_first, c.start, out.start)
+                step = builder.select(is_first, c_step, n)
+                parts = Matrix(builder, start, element, step), alpha, a.part(i, k), b.part(k, j)
+                write_product(builder, vector, height, rows, columns, some, out, *parts)
+
+    def have_terms(builder, combine, products, number_of_terms):
+        """Return whether all or any of the products have so many terms."""
+        tests = [builder.icmp_signed("==", p[2], number(number_of_terms)) for p in products]
+        return reduce(combine, tests)
 
     def matrices(builder, a, a_rows, a_columns, b, _, b_columns):
         """Return a, b and the number of terms of each sum of a product."""
@@ -310,7 +321,7 @@ def add_products(n_products, dtype, a_transposed, b_transposed):
     matrix = element.as_pointer(), intp_t, intp_t
     compile_once(
         name,
-        [*matrix, matrix[0], *matrix * (2 * n_products)],
+        [*matrix, *matrix[:2], matrix[0], *matrix * (2 * n_products)],
         write,
         sys.modules[__name__],
         _matrix,
@@ -318,17 +329,17 @@ def add_products(n_products, dtype, a_transposed, b_transposed):
     )
 
     @intrinsic
-    def add_products(_, c, alpha, matrices):
-        kinds = [c, alpha, *matrices]
+    def add_products(_, out, c, alpha, matrices):
+        kinds = [out, c, alpha, *matrices]
 
         def write_call(context, builder, signature, args):
             parts, fit = [], []
             for kind, value in zip(
-                kinds, [*args[:2], *unpack_tuple(builder, args[2])], strict=True
+                kinds, [*args[:3], *unpack_tuple(builder, args[3])], strict=True
             ):
                 array = context.make_array(kind)(context, builder, value)
                 parts.append([array.data, *unpack_tuple(builder, array.shape)])
-            (_, m, n), _, *factors = parts
+            (out, m, n), (c, *_), (alpha,), *factors = parts
             for (_, *a), (_, *b) in zip(factors[::2], factors[1::2], strict=True):
                 [rows, k], [k_of_b, columns] = a[::a_order], b[::b_order]
                 pairs = [(rows, m), (k, k_of_b), (columns, n)]
@@ -336,9 +347,11 @@ def add_products(n_products, dtype, a_transposed, b_transposed):
             with builder.if_then(builder.not_(reduce(builder.and_, fit)), likely=False):
                 message = "the shapes of the matrices of a product do not fit"
                 context.call_conv.return_user_exc(builder, ValueError, (message,))
-            write_c_call(context, builder, name, [value for part in parts for value in part])
+            c_step = n if kinds[1].ndim == 2 else number(0)
+            values = [out, m, n, c, c_step, alpha, *(value for part in factors for value in part)]
+            write_c_call(context, builder, name, values)
             return context.get_dummy_value()
 
-        return types.void(c, alpha, matrices), write_call
+        return types.void(out, c, alpha, matrices), write_call
 
     return add_products

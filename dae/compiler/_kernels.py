@@ -18,7 +18,7 @@ from pytensor.link.numba.dispatch.basic import numba_njit
 
 from dae.compiler._threads import share, wanted_blocks
 
-VERSION = 6
+VERSION = 8
 """See `dae._machine_code.cache_key`."""
 
 njit = numba_njit(fastmath={"contract"}, error_model="numpy")
@@ -26,14 +26,14 @@ njit = numba_njit(fastmath={"contract"}, error_model="numpy")
 ROWS = 64
 """Rows whose sum is made in the dtype of a matrix: so few that it is as good as one in float64."""
 
-SIGMOID, CROSS_ENTROPY = 0.12, 0.3
-"""Nanoseconds for each byte of a matrix, in one thread, about."""
+SIGMOID, CROSS_ENTROPY = 120, 300
+"""Picoseconds for each byte of a matrix, in one thread, about."""
 
 
 @numba_njit(inline="always")
-def block_size(n, nanoseconds):
+def block_size(n, picoseconds):
     """Return how many of n equal parts belong to a block of some work, at least 1."""
-    return max(1, -(-n // wanted_blocks(nanoseconds)))
+    return -(-n // wanted_blocks(picoseconds // 1000)) or 1
 
 
 @cache
@@ -118,7 +118,7 @@ def sigmoid(dtype):
             e = exp(-abs(a[i]))
             y[i] = (e if a[i] < 0 else one) / (one + e)
 
-    @numba_njit
+    @njit
     def sigmoid(a, y):
         size = block_size(a.size, a.size * a.itemsize * SIGMOID)
         share(block, -(-a.size // size), (size, a, y))
@@ -130,7 +130,8 @@ def sigmoid(dtype):
 def cross_entropy(dtype):
     """Return the function that computes L(x, s(a)) and s(a) - x, from one exponential function."""
     exp, log1p = elementary(dtype)
-    one = np.dtype(dtype).type(1)
+    Float = np.dtype(dtype).type
+    one = Float(1)
 
     @njit
     def total(terms):
@@ -141,11 +142,11 @@ def cross_entropy(dtype):
             for k in range(n - rest):
                 terms[k] += terms[rest + k]
             n = rest
-        return terms[0] if terms.size else terms.dtype.type(0)
+        return terms[0] if terms.size else Float(0)
 
     @njit
     def block(index, size, x, a, L, residual):
-        terms = np.empty(a.shape[1], a.dtype)
+        terms = np.empty(a.shape[1], Float)
         for i in range(index * size, min((index + 1) * size, a.shape[0])):
             for k in range(terms.size):
                 size = abs(a[i, k])
@@ -157,9 +158,8 @@ def cross_entropy(dtype):
                 residual[i, k] = x_lack - z_lack if a[i, k] > 0 else z_lack - x_lack
             L[i] = total(terms)
 
-    @numba_njit
+    @njit
     def cross_entropy(x, a, L, residual):
-        x, a = contiguous(x), contiguous(a)
         size = block_size(a.shape[0], a.size * a.itemsize * CROSS_ENTROPY)
         share(block, -(-a.shape[0] // size), (size, x, a, L, residual))
 
@@ -173,8 +173,10 @@ def column_sum(dtype):
 
     @njit
     def column_sum(a, sums):
-        a, n = contiguous(a), a.shape[1]
-        totals, parts = np.zeros(n), np.empty(n, Float)
+        n = a.shape[1]
+        totals, parts = np.empty(n, np.float64), np.empty(n, Float)
+        for k in range(n):
+            totals[k] = 0
         for first in range(0, a.shape[0], ROWS):
             for k in range(n):
                 parts[k] = 0
@@ -197,7 +199,7 @@ def log_likelihood(dtype):
 
     @njit
     def log_likelihood(a, y, log_p, gradient):
-        a, n_out = contiguous(a), a.shape[1]
+        n_out = a.shape[1]
         for i in range(y.size):
             largest = a[i, 0]
             for k in range(n_out):
@@ -241,28 +243,22 @@ def row_argmax(a, columns):
 
 
 @njit
-def spread_scalar(c, out):
-    """Copy a number to all of a matrix."""
-    value = c.item()
-    for i in range(out.shape[0]):
-        for k in range(out.shape[1]):
-            out[i, k] = value
+def repeated(c, n):
+    """Return a number as a row of n."""
+    row = np.empty(n, c.dtype)
+    for k in range(n):
+        row[k] = c.item()
+    return row
 
 
 @njit
-def spread_row(c, out):
-    """Copy a row to all rows of a matrix."""
-    for i in range(out.shape[0]):
-        for k in range(c.size):
-            out[i, k] = c[k]
-
-
-@njit
-def spread_matrix(c, out):
-    """Copy a matrix to another of the same shape."""
+def copied(c):
+    """Return a copy of a matrix whose numbers lie side by side, row by row."""
+    out = np.empty(c.shape, c.dtype)
     for i in range(out.shape[0]):
         for k in range(out.shape[1]):
             out[i, k] = c[i, k]
+    return out
 
 
 def writable(c):
@@ -276,13 +272,7 @@ def writable(c):
 def _writable(c):
     if c.layout == "C" and c.mutable:
         return lambda c: c
-
-    def copy(c):
-        out = np.empty(c.shape, c.dtype)
-        spread_matrix(c, out)
-        return out
-
-    return copy
+    return lambda c: copied(c)
 
 
 @intrinsic
@@ -297,9 +287,9 @@ def known_to_be_contiguous(_, a):
 
 
 def contiguous(a):
-    """Return a matrix whose numbers lie side by side, row by row: itself, or a copy.
+    """Return an array whose numbers lie side by side, row by row: itself, or a copy.
 
-    `numpy.ascontiguousarray` would do as well, but takes Numba a second to compile.
+    `numpy.ascontiguousarray` would do as well, but for a matrix takes Numba a second to compile.
     """
 
 
@@ -307,15 +297,12 @@ def contiguous(a):
 def _contiguous(a):
     if a.layout == "C":
         return lambda a: a
+    if a.ndim != 2:
+        return lambda a: np.ascontiguousarray(a)
 
     def contiguous(a):
         if a.strides == (a.shape[1] * a.itemsize, a.itemsize):
             return known_to_be_contiguous(a)
-        out = np.empty(a.shape, a.dtype)
-        spread_matrix(a, out)
-        return out
+        return copied(a)
 
     return contiguous
-
-
-SPREAD = [spread_scalar, spread_row, spread_matrix]

@@ -32,7 +32,7 @@ from pytensor.link.numba.dispatch.basic import numba_njit
 
 from dae.compiler._thread_pool import Pool
 
-VERSION = 5
+VERSION = 6
 """See `dae._machine_code.cache_key`."""
 
 SHARED, BLOCK = 70_000, 10_000
@@ -191,9 +191,10 @@ def available_threads(_):
 
 @numba_njit(inline="always")
 def wanted_blocks(nanoseconds):
-    """Return in how many blocks to divide work that takes some time in one thread."""
+    """Return in how many blocks to divide work that takes so long in one thread (int)."""
     threads = available_threads() if nanoseconds >= SHARED else 1
-    return 1 if threads == 1 else int(min(BLOCKS * threads, nanoseconds / BLOCK))
+    most, worthwhile = BLOCKS * threads, nanoseconds // BLOCK
+    return 1 if threads == 1 else most if most < worthwhile else worthwhile
 
 
 @intrinsic

@@ -13,11 +13,11 @@ from pytensor.graph.rewriting.basic import in2out, node_rewriter
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
 from pytensor.tensor.type import integer_dtypes
 
-from dae._machine_code import array_type, cache_key, compiled_loop
+from dae._machine_code import array_type, cache_key, compiled_loop, flat
 from dae.compiler import _gemm, _kernels, _matrix, _threads
-from dae.compiler._kernels import contiguous, writable
+from dae.compiler._kernels import contiguous, repeated, writable
 
-VERSION = 6
+VERSION = 8
 """See `dae._machine_code.cache_key`."""
 
 DTYPES = ("float32", "float64")
@@ -283,9 +283,8 @@ def _numba_sigmoid(op, node, **kwargs):
 
     @numba_njit
     def sigmoid(a):
-        a = np.ascontiguousarray(a)
-        y = np.empty_like(a)
-        loop((a.ravel(), y.ravel()))
+        y = np.empty(a.shape, a.dtype)
+        loop((flat(contiguous(a)), flat(y)))
         return y
 
     return sigmoid, cache_key(op, *modules)
@@ -295,10 +294,10 @@ def _numba_sigmoid(op, node, **kwargs):
 def _numba_cross_entropy(op, node, **kwargs):
     """Compile `CrossEntropy`."""
     dtype, modules = node.outputs[0].dtype, (_kernels, _threads)
-    given = [array_type(dtype, 2, "A")] * 2
-    results = [array_type(dtype, 1), array_type(dtype, 2)]
+    vector, matrix = array_type(dtype, 1), array_type(dtype, 2)
+    types = [matrix, matrix, vector, matrix]
     loop = compiled_loop(
-        f"dae_cross_entropy_{dtype}", _kernels.cross_entropy(dtype), given + results, *modules
+        f"dae_cross_entropy_{dtype}", _kernels.cross_entropy(dtype), types, *modules
     )
 
     @numba_njit
@@ -306,7 +305,7 @@ def _numba_cross_entropy(op, node, **kwargs):
         if x.shape != a.shape:
             raise ValueError("the shapes of the inputs and of their reconstructions differ")
         L, residual = np.empty(a.shape[0], a.dtype), np.empty(a.shape, a.dtype)
-        loop((x, a, L, residual))
+        loop((contiguous(x), contiguous(a), L, residual))
         return L, residual
 
     return cross_entropy, cache_key(op, *modules)
@@ -316,7 +315,7 @@ def _numba_cross_entropy(op, node, **kwargs):
 def _numba_log_likelihood(op, node, **kwargs):
     """Compile `LogLikelihood`."""
     dtype = node.outputs[0].dtype
-    types = [array_type(*kind) for kind in [(dtype, 2, "A"), ("int64", 1), (dtype, 1), (dtype, 2)]]
+    types = [array_type(*kind) for kind in [(dtype, 2), ("int64", 1), (dtype, 1), (dtype, 2)]]
     loop = compiled_loop(
         f"dae_log_likelihood_{dtype}", _kernels.log_likelihood(dtype), types, _kernels
     )
@@ -333,7 +332,7 @@ def _numba_log_likelihood(op, node, **kwargs):
             if not 0 <= labels[i] < n_out:
                 raise IndexError("a class is not among the columns")
         log_p, gradient = np.empty(y.size, a.dtype), np.empty((n_rows, n_out), a.dtype)
-        loop((a, labels, log_p, gradient))
+        loop((contiguous(a), labels, log_p, gradient))
         return log_p, gradient
 
     return log_likelihood, cache_key(op, _kernels)
@@ -360,33 +359,31 @@ def _numba_gemm(op, node, **kwargs):
     row_axis, column_axis = int(op.a_transposed), int(not op.b_transposed)
     inplace, ndim = op.inplace, node.inputs[0].ndim
     dtype, n_products = node.outputs[0].dtype, len(node.inputs) // 2 - 1
-    kinds = [array_type(dtype, ndim, "A"), array_type(dtype, 2)]
-    spread = compiled_loop(f"dae_spread_{ndim}_{dtype}", _kernels.SPREAD[ndim], kinds, _kernels)
     n_repeated = 2 - ndim
     add_products = _gemm.add_products(n_products, dtype, op.a_transposed, op.b_transposed)
 
     @numba_njit
-    def start(c, m, n):
+    def places(c, m, n):
+        """Return where the result is written, and what is added to the products."""
         if inplace:
-            return writable(c)
+            out = writable(c)
+            return out, out
         if c.shape != (m, n)[n_repeated:]:
             raise ValueError("what is to be added to a product has another shape")
-        out = np.empty((m, n), c.dtype)
-        spread((c, out))
-        return out
+        return np.empty((m, n), c.dtype), contiguous(c) if ndim else repeated(c, n)
 
     @numba_njit
     def product(c, alpha, a, b):
-        out = start(c, a.shape[row_axis], b.shape[column_axis])
-        add_products(out, alpha, (contiguous(a), contiguous(b)))
+        out, c = places(c, a.shape[row_axis], b.shape[column_axis])
+        add_products(out, c, alpha, (contiguous(a), contiguous(b)))
         return out
 
     @numba_njit
     def products(c, alpha, a, b, other_a, other_b):
-        out = start(c, a.shape[row_axis], b.shape[column_axis])
+        out, c = places(c, a.shape[row_axis], b.shape[column_axis])
         a, b = contiguous(a), contiguous(b)
         other_a, other_b = contiguous(other_a), contiguous(other_b)
-        add_products(out, alpha, (a, b, other_a, other_b))
+        add_products(out, c, alpha, (a, b, other_a, other_b))
         return out
 
     facts = {"n_products": n_products, "registers": _gemm.registers()}
@@ -398,13 +395,13 @@ def _numba_gemm(op, node, **kwargs):
 def _numba_column_sum(op, node, **kwargs):
     """Compile `ColumnSum`."""
     dtype = node.outputs[0].dtype
-    types = [array_type(dtype, 2, "A"), array_type(dtype, 1)]
+    types = [array_type(dtype, 2), array_type(dtype, 1)]
     loop = compiled_loop(f"dae_column_sum_{dtype}", _kernels.column_sum(dtype), types, _kernels)
 
     @numba_njit
     def column_sum(a):
         sums = np.empty(a.shape[1], a.dtype)
-        loop((a, sums))
+        loop((contiguous(a), sums))
         return sums
 
     return column_sum, cache_key(op, _kernels)

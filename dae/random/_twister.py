@@ -13,7 +13,7 @@ import numpy as np
 from numba.extending import register_jitable
 from pytensor.link.numba.dispatch.basic import numba_njit
 
-VERSION = 4
+VERSION = 5
 """See `dae._machine_code.cache_key`."""
 
 WORDS, POSITION, HAS_GAUSS, GAUSS = 624, 624, 625, slice(626, 628)
@@ -122,7 +122,7 @@ def uniform(state, out, params):
         low and high.
     """
     low, width = params[0], params[1] - params[0]
-    u = np.empty(min(out.size, BLOCK))
+    u = np.empty(min(out.size, BLOCK), np.float64)
     for start in range(0, out.size, BLOCK):
         block = out[start : start + BLOCK]
         random_sample(state, u[: block.size])
@@ -163,8 +163,9 @@ def bernoulli(state, out, params):
     """
     p = params[1]
     # NumPy inverts the distribution of the rarer outcome and takes its q to the n-th power.
-    threshold = math.exp(math.log(1 - min(p, 1 - p)))
-    u = np.empty(min(out.size, BLOCK))
+    rarer = p if p <= 0.5 else 1 - p
+    threshold = math.exp(math.log(1 - rarer))
+    u = np.empty(min(out.size, BLOCK), np.float64)
     for start in range(0, out.size, BLOCK):
         block = out[start : start + BLOCK]
         random_sample(state, u[: block.size])
@@ -183,7 +184,7 @@ def normal(state, out, params):
     params : ndarray of float64, shape (2,)
         Mean and standard deviation.
     """
-    kept, u = state[GAUSS].view(np.float64), np.empty(2)
+    kept, u = state[GAUSS].view(np.float64), np.empty(2, np.float64)
     for i in range(out.size):
         if state[HAS_GAUSS]:
             gauss, kept[0], state[HAS_GAUSS] = kept[0], 0.0, 0

@@ -12,7 +12,9 @@ import warnings
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
-from numba.np.unsafe.ndarray import to_fixed_tuple
+from numba.core import types
+from numba.core.cgutils import unpack_tuple
+from numba.extending import intrinsic
 from numpy.random import RandomState
 from pytensor.gradient import disconnected_type
 from pytensor.graph.basic import Apply
@@ -24,11 +26,11 @@ from pytensor.link.numba.dispatch.basic import (
 )
 from pytensor.tensor.type import TensorType
 
-from dae._machine_code import array_type, cache_key, compiled_loop
+from dae._machine_code import array_type, cache_key, compiled_loop, flat
 from dae.random import _twister
 from dae.random._twister import GAUSS, HAS_GAUSS, POSITION, WORDS
 
-VERSION = 2
+VERSION = 4
 """See `dae._machine_code.cache_key`."""
 
 STATE_SIZE = GAUSS.stop
@@ -182,34 +184,36 @@ class RandomFunction(Op):
         Returns
         -------
         Apply
-            Its outputs are the state after the draws, and the draws.
+            Its inputs are the state, each length of the shape, and the parameters; its outputs are
+            the state after the draws, and the draws.
         """
         with pytensor.config.change_flags(floatX="float64"):
             params = [pt.as_tensor(param) for param in params]
         if size is None:
             size = pt.broadcast_shape(*params)
         size = pt.as_tensor(size, ndim=1, dtype="int64") if size != () else np.zeros(0, "int64")
-        draws = TensorType(self.dtype, shape=(None,) * pt.get_vector_length(size))
-        return Apply(self, [state, pt.as_tensor(size), *params], [state.type(), draws()])
+        lengths = [pt.as_tensor(size[i]) for i in range(pt.get_vector_length(size))]
+        draws = TensorType(self.dtype, shape=(None,) * len(lengths))
+        return Apply(self, [state, *lengths, *params], [state.type(), draws()])
 
     def perform(self, node, inputs, output_storage):
         """Compute the draws in NumPy."""
-        state, size, *params = inputs
+        ndim = node.outputs[1].ndim
+        state, size, params = inputs[0], tuple(map(int, inputs[1 : 1 + ndim])), inputs[1 + ndim :]
         random_state = unpack(state)
         if self.method == "short_uniform":
-            draws = short_uniform(random_state, *params, tuple(size))
+            draws = short_uniform(random_state, *params, size)
         elif self.method == "box_muller":
-            draws = box_muller(random_state, *params, tuple(size), precision(self.dtype))
+            draws = box_muller(random_state, *params, size, precision(self.dtype))
         else:
-            draws = getattr(random_state, self.method)(*params, size=tuple(size))
+            draws = getattr(random_state, self.method)(*params, size=size)
         output_storage[0][0] = pack(random_state)
         output_storage[1][0] = np.asarray(draws, self.dtype)
 
     def infer_shape(self, *args):
         """Return the shapes of the outputs, without drawing."""
         node = args[-2]  # the last two are the same in all versions of PyTensor
-        size = node.inputs[1]
-        return [(STATE_SIZE,), tuple(size[i] for i in range(node.outputs[1].ndim))]
+        return [(STATE_SIZE,), tuple(node.inputs[1 : 1 + node.outputs[1].ndim])]
 
     def connection_pattern(self, node):
         """Return that no gradient passes from an output to an input."""
@@ -218,6 +222,20 @@ class RandomFunction(Op):
     def pullback(self, inputs, outputs, cotangents):
         """Return a disconnected gradient for each input."""
         return [disconnected_type() for _ in inputs]
+
+
+@intrinsic(prefer_literal=True)
+def first_numbers(_, arrays, n):
+    """Return the numbers in the first n of some arrays without dimensions, as a tuple of int."""
+    kind = types.UniTuple(types.intp, n.literal_value)
+
+    def write(context, builder, signature, args):
+        places = unpack_tuple(builder, args[0], n.literal_value)
+        pairs = zip(places, signature.args[0], strict=False)
+        arrays = [context.make_array(array)(context, builder, place) for place, array in pairs]
+        return context.make_tuple(builder, kind, [builder.load(array.data) for array in arrays])
+
+    return kind(arrays, n), write
 
 
 @register_funcify_and_cache_key(RandomFunction)
@@ -237,7 +255,8 @@ def numba_random_function(op, node, **kwargs):
     cache_key : str or None
         None if PyTensor cannot keep the machine code.
     """
-    _, _, *params = node.inputs
+    ndim = node.outputs[1].ndim
+    params = node.inputs[1 + ndim :]
     is_many_trials = op.method == "binomial" and getattr(params[0], "data", None) != 1
     if is_many_trials or any(param.ndim for param in params):
         with warnings.catch_warnings():
@@ -253,16 +272,16 @@ def numba_random_function(op, node, **kwargs):
     }[op.method]
     kinds = [array_type(kind, 1) for kind in ("uint32", op.dtype, "float64")]
     loop = compiled_loop(f"dae_{op.method}_{op.dtype}", draw, kinds, _twister)
-    dtype, ndim = np.dtype(op.dtype), node.outputs[1].ndim
+    dtype, first, second = np.dtype(op.dtype), ndim, ndim + 1
 
     @numba_njit(fastmath=False)
-    def random_function(state, size, a, b):
-        params = np.empty(2)
-        params[0], params[1] = a.item(), b.item()
+    def random_function(state, *args):
+        params = np.empty(2, np.float64)
+        params[0], params[1] = args[first].item(), args[second].item()
         check(params)
         state = state.copy()
-        out = np.empty(to_fixed_tuple(size, ndim), dtype)
-        loop((state, out.ravel(), params))
+        out = np.empty(first_numbers(args, ndim), dtype)
+        loop((state, flat(out), params))
         return state, out
 
     return random_function, cache_key(op, _twister, ndim=ndim)

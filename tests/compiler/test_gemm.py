@@ -27,7 +27,7 @@ def product(registers, dtype, transposes, n_products=1):
 
     @numba.njit
     def product(c, alpha, *matrices):
-        add_products(c, alpha, matrices)
+        add_products(c, c, alpha, matrices)
 
     return product
 
@@ -120,7 +120,7 @@ for dtype, element in [("float32", ir.FloatType()), ("float64", ir.DoubleType())
         )
         a, b = a.T if a_transposed else a, b.T if b_transposed else b
         vector = 16 // _gemm.ITEMSIZES[element]
-        _gemm.write_product(builder, vector, 5, m, n, k, c, alpha, a, b)
+        _gemm.write_product(builder, vector, 5, m, n, k, c, c, alpha, a, b)
         builder.ret_void()
         assert "*" not in str(module).replace('asm sideeffect ""', ""), module
         target = llvm.Target.from_default_triple().create_target_machine()

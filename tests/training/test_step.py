@@ -1,3 +1,7 @@
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
@@ -10,6 +14,20 @@ from dae import Autoencoder, DenoisingAutoencoder, compile_train_da
 from dae.training.epochs import train_epochs
 
 X = RandomState(0).uniform(size=(11, 6))
+
+LARGE_STEPS = """
+import resource
+import numpy as np
+import dae.compiler
+
+faults = []
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    del (results := [np.ones(2**20) for _ in range(4)])[:]
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(faults[-1])
+"""
+"""Count the pages that the system hands out for results of 8 MB, when they are needed again."""
 
 
 def test_epochs_in_file_order_without_the_last_partial_minibatch():
@@ -170,3 +188,11 @@ def test_a_training_left_between_two_minibatches_goes_on_there(n_done):
     epochs.extend(epoch[:2] for epoch in train_epochs(train_da, 4, 3, n_done // 4, costs))
     assert indices == [0, 1, 2, 3] * 3
     assert epochs == expected
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
+def test_the_memory_of_a_large_step_is_that_of_the_step_before():
+    process = subprocess.run(
+        [sys.executable, "-c", LARGE_STEPS], capture_output=True, text=True, check=True
+    )
+    assert int(process.stdout) < 100
