@@ -38,7 +38,7 @@ from dae.compiler._matrix import (
 )
 from dae.compiler._threads import wanted_blocks, write_shared
 
-VERSION = 10
+VERSION = 11
 """See `dae._machine_code.cache_key`."""
 
 DEPTH = 264
@@ -47,8 +47,9 @@ DEPTH = 264
 ROWS, COLUMNS = 240, 512
 """Rows and columns of a block of the result, at most: so few that they stay in the cache."""
 
-COPIED = 120
-"""Rows of a block at most where a is transposed: so few that a copy of theirs fits on the stack."""
+COPIED = {4: 240, 8: 120}
+"""Rows of a block at most where a is transposed, by the bytes of a number: so few that a copy of
+theirs fits on the stack."""
 
 TALL, WIDE, DEEP = 60, 8, 32
 """From how many rows, strips and terms on matrices are copied to where they lie close together."""
@@ -180,7 +181,8 @@ def write_close_columns(builder, vector, height, m, n, depth, a):
     """
     is_wide = builder.icmp_signed(">=", n, number(2 * vector * WIDE))
     is_worth_it = builder.and_(is_wide, builder.icmp_signed(">=", depth, number(DEEP)))
-    panels = Matrix(builder, buffer(builder, COPIED * DEPTH + vector, a.element), a.element, 0)
+    room = buffer(builder, COPIED[a.itemsize] * DEPTH + vector, a.element)
+    panels = Matrix(builder, room, a.element, 0)
     with builder.if_then(is_worth_it):
         write_panels(builder, vector, height, m, depth, a, panels)
     start = builder.select(is_worth_it, panels.start, a.start)
@@ -266,7 +268,7 @@ def add_products(n_products, dtype, a_transposed, b_transposed):
         starts = range(0, len(factors), 6)
         terms = [matrices(builder, *factors[start : start + 6])[2] for start in starts]
         together, most = reduce(builder.add, terms), reduce(partial(larger, builder), terms)
-        rows = number(COPIED if a_transposed else ROWS)
+        rows = number(COPIED[itemsize] if a_transposed else ROWS)
         facts = [m, n, rows, together, most, *map(number, (itemsize, height, width))]
         _, result = call_compiled(library, builder, divided, [types.intp] * len(facts), facts)
         *sizes, blocks = unpack_tuple(builder, result)
