@@ -64,9 +64,11 @@ def test_everything_starts_from_zero(floatX):
     assert_array_equal(classifier.W.get_value(), np.zeros((3, 5)))
     assert_array_equal(classifier.b.get_value(), np.zeros(5))
     x = np.ones((2, 3), floatX)
-    assert_allclose(classifier.p_y_given_x.eval({x_var: x}), np.full((2, 5), 0.2), rtol=1e-6)
-    assert_array_equal(classifier.y_pred.eval({x_var: x}), [0, 0])
-    assert classifier.errors(y_var).eval({x_var: x, y_var: [0, 4]}) == 0.5
+    outputs = [classifier.p_y_given_x, classifier.y_pred, classifier.errors(y_var)]
+    p, predictions, errors = pytensor.function([x_var, y_var], outputs)(x, [0, 4])
+    assert_allclose(p, np.full((2, 5), 0.2), rtol=1e-6)
+    assert_array_equal(predictions, [0, 0])
+    assert errors == 0.5
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -58,7 +58,7 @@ def assert_share(events, probability):
 @pytest.mark.parametrize("level", [0.05, 0.3, 0.8])
 def test_masking(level, dtype):
     x = interior(dtype)
-    values = batches(masking_noise, x, level)
+    values = batches(masking_noise, x, pytensor.shared(level))
     hidden = values == 0
     assert_array_equal(values, np.where(hidden, 0, x))
     assert_share(hidden, level)
@@ -68,7 +68,7 @@ def test_masking(level, dtype):
 @pytest.mark.parametrize("level", [0.05, 0.3, 0.8])
 def test_salt_and_pepper(level, dtype):
     x = interior(dtype)
-    values = batches(salt_and_pepper_noise, x, level)
+    values = batches(salt_and_pepper_noise, x, pytensor.shared(level))
     salt, pepper = values == 1, values == 0
     assert_array_equal(values, np.where(salt, 1, np.where(pepper, 0, x)))
     assert_share(salt | pepper, level)
@@ -80,7 +80,7 @@ def test_salt_and_pepper(level, dtype):
 @pytest.mark.parametrize("level", [0.1, 2.5])
 def test_gaussian(level, dtype):
     x = np.zeros(SHAPE, dtype)
-    noise = batches(gaussian_noise, x, level).astype("float64")
+    noise = batches(gaussian_noise, x, pytensor.shared(level)).astype("float64")
     assert stats.kstest(noise.ravel() / level, stats.norm.cdf).pvalue > SURE
     assert abs(np.mean(noise)) * np.sqrt(noise.size) < 4 * level
     # The variance of squares is 2.
