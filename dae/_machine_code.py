@@ -129,6 +129,20 @@ def flat(_, a):
     return vector(a), write
 
 
+@intrinsic(prefer_literal=True)
+def first_numbers(_, arrays, n):
+    """Return the numbers in the first n of some arrays without dimensions, as a tuple of int."""
+    numbers = types.UniTuple(types.intp, n.literal_value)
+
+    def write(context, builder, signature, args):
+        places = unpack_tuple(builder, args[0], n.literal_value)
+        pairs = zip(places, signature.args[0], strict=False)
+        arrays = [context.make_array(kind)(context, builder, place) for place, kind in pairs]
+        return context.make_tuple(builder, numbers, [builder.load(a.data) for a in arrays])
+
+    return numbers(arrays, n), write
+
+
 def compiled_loop(name, function, arguments, *modules):
     """Compile a loop in Numba once, as `compile_once`, and return what calls it.
 

@@ -291,6 +291,7 @@ def add_products(n_products, dtype, a_transposed, b_transposed):
                 parts = [(a.part(i, 0), b.part(0, j)) for a, b, _ in products]
                 write_outer_products(builder, vector, rows, columns, out, c, alpha, parts)
                 builder.ret_void()
+        # Without terms, nothing below would write the result.
         with builder.if_then(have_terms(builder, builder.or_, products, 0), likely=False):
             write_outer_products(builder, vector, rows, columns, out, c, alpha, [])
         with loop(builder, n_products) as product:

@@ -12,9 +12,6 @@ import warnings
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
-from numba.core import types
-from numba.core.cgutils import unpack_tuple
-from numba.extending import intrinsic
 from numpy.random import RandomState
 from pytensor.gradient import disconnected_type
 from pytensor.graph.basic import Apply
@@ -26,7 +23,7 @@ from pytensor.link.numba.dispatch.basic import (
 )
 from pytensor.tensor.type import TensorType
 
-from dae._machine_code import array_type, cache_key, compiled_loop, flat
+from dae._machine_code import array_type, cache_key, compiled_loop, first_numbers, flat
 from dae.random import _twister
 from dae.random._twister import GAUSS, HAS_GAUSS, POSITION, WORDS
 
@@ -222,20 +219,6 @@ class RandomFunction(Op):
     def pullback(self, inputs, outputs, cotangents):
         """Return a disconnected gradient for each input."""
         return [disconnected_type() for _ in inputs]
-
-
-@intrinsic(prefer_literal=True)
-def first_numbers(_, arrays, n):
-    """Return the numbers in the first n of some arrays without dimensions, as a tuple of int."""
-    kind = types.UniTuple(types.intp, n.literal_value)
-
-    def write(context, builder, signature, args):
-        places = unpack_tuple(builder, args[0], n.literal_value)
-        pairs = zip(places, signature.args[0], strict=False)
-        arrays = [context.make_array(array)(context, builder, place) for place, array in pairs]
-        return context.make_tuple(builder, kind, [builder.load(array.data) for array in arrays])
-
-    return kind(arrays, n), write
 
 
 @register_funcify_and_cache_key(RandomFunction)

@@ -26,8 +26,8 @@ def product(registers, dtype, transposes, n_products=1):
         add_products = _gemm.add_products.__wrapped__(n_products, dtype, *transposes)
 
     @numba.njit
-    def product(c, alpha, *matrices):
-        add_products(c, c, alpha, matrices)
+    def product(out, c, alpha, *matrices):
+        add_products(out, c, alpha, matrices)
 
     return product
 
@@ -48,13 +48,15 @@ def guarded(values):
     other_k=st.one_of(st.none(), st.integers(0, 3), st.integers(0, 300)),
     dtype=st.sampled_from(["float32", "float64"]),
     transposes=st.sampled_from(TRANSPOSES),
+    kind=st.sampled_from(["row", "matrix", "in place"]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_products(m, n, k, other_k, dtype, transposes, seed):
+def test_products(m, n, k, other_k, dtype, transposes, kind, seed):
     if transposes != (True, False):  # of a gradient; the others differ in one product already
         other_k = None
     rng = np.random.default_rng(seed)
-    c, alpha = rng.normal(size=(m, n)).astype(dtype), np.array(-0.3, dtype)
+    start = rng.normal(size=n if kind == "row" else (m, n)).astype(dtype)
+    c, alpha = np.broadcast_to(start, (m, n)), np.array(-0.3, dtype)
     matrices, exact, size = [], c.astype(np.longdouble), np.abs(c)
     for terms in [k] if other_k is None else [k, other_k]:
         a, b = (rng.normal(size=shape).astype(dtype) for shape in [(m, terms), (terms, n)])
@@ -66,8 +68,9 @@ def test_products(m, n, k, other_k, dtype, transposes, seed):
     results = []
     for registers in REGISTERS:
         inside = [guarded(matrix)[0] for matrix in matrices]
-        result, room = guarded(c)
-        product(registers, dtype, transposes, len(matrices) // 2)(result, alpha, *inside)
+        result, room = guarded(c if kind == "in place" else np.full((m, n), np.nan, dtype))
+        added = result if kind == "in place" else guarded(start)[0]
+        product(registers, dtype, transposes, len(matrices) // 2)(result, added, alpha, *inside)
         assert np.all(np.abs(result - exact) <= bound)
         assert np.all(np.isnan(np.concatenate([room[:100], room[-100:]])))
         results.append(result)
@@ -77,7 +80,8 @@ def test_products(m, n, k, other_k, dtype, transposes, seed):
     # Nor on whether two products are added at once.
     parts = c.copy()
     for pair in zip(matrices[::2], matrices[1::2], strict=True):
-        product(REGISTERS[0], dtype, transposes)(parts, alpha, *map(np.ascontiguousarray, pair))
+        pair = map(np.ascontiguousarray, pair)
+        product(REGISTERS[0], dtype, transposes)(parts, parts, alpha, *pair)
     assert_array_equal(results[0], parts)
 
 
@@ -93,7 +97,7 @@ def test_nan_and_infinity_stay_in_their_rows_and_columns(transposes):
     )
     for registers in REGISTERS:
         c = np.zeros((23, 37))
-        product(registers, "float64", transposes)(c, np.array(1.0), left, right)
+        product(registers, "float64", transposes)(c, c, np.array(1.0), left, right)
         assert_array_equal(c, expected)
 
 
