@@ -105,9 +105,9 @@ def compile_once(name, arguments, write, *modules):
     _libraries[name] = library
 
 
-def array_type(dtype, ndim, layout="C"):
-    """Return Numba's type of an array; the layout ``"A"`` is any."""
-    return types.Array(from_dtype(np.dtype(dtype)), ndim, layout)
+def array_type(dtype, ndim):
+    """Return Numba's type of a C-contiguous array."""
+    return types.Array(from_dtype(np.dtype(dtype)), ndim, "C")
 
 
 @intrinsic
@@ -158,8 +158,7 @@ def compiled_loop(name, function, arguments, *modules):
     Returns
     -------
     callable
-        For code that Numba compiles. It takes the arguments in one tuple; arrays of all layouts
-        where the loop takes any.
+        For code that Numba compiles. It takes the arguments in one tuple; they may be read-only.
     """
     context = cpu_target.target_context
     kinds = [context.get_value_type(argument) for argument in arguments]
@@ -173,7 +172,7 @@ def compiled_loop(name, function, arguments, *modules):
     @intrinsic
     def call(_, given):
         for kind, argument in zip(given.types, arguments, strict=True):
-            if (kind.dtype, kind.ndim) != (argument.dtype, argument.ndim):
+            if kind.copy(readonly=False) != argument:
                 raise TypingError(f"{name} takes {argument}; given: {kind}")
 
         def write_call(context, builder, _, args):

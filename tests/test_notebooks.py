@@ -21,12 +21,13 @@ CLAIMS = "what_autoencoders_are_for"
 CLAIMS_JA = "what_autoencoders_are_for_ja"
 ALL = [WORKSHEET, WORKSHEET_JA, PORTING, CLAIMS, CLAIMS_JA]
 
-_CLASSIFIER = (
+CLASSIFIER = (
     '    config = dae.LogisticRegressionConfig(batch_size=60, training_epochs=40, floatX="float32")'
 )
+
 LITTLE = {
     "n_seeds = 3": "n_seeds = 1",
-    _CLASSIFIER: _CLASSIFIER.replace("40", "1"),
+    CLASSIFIER: CLASSIFIER.replace("40", "1"),
     "training_epochs = 15": "training_epochs = 1",
     "deep_epochs = 25": "deep_epochs = 2",
     "n_images = 5_000": "n_images = 600",

@@ -189,7 +189,7 @@ class RandomFunction(Op):
         if size is None:
             size = pt.broadcast_shape(*params)
         size = pt.as_tensor(size, ndim=1, dtype="int64") if size != () else np.zeros(0, "int64")
-        lengths = [pt.as_tensor(size[i]) for i in range(pt.get_vector_length(size))]
+        lengths = [size[i] for i in range(pt.get_vector_length(size))]
         draws = TensorType(self.dtype, shape=(None,) * len(lengths))
         return Apply(self, [state, *lengths, *params], [state.type(), draws()])
 

@@ -156,7 +156,7 @@ def test_loops_take_no_arrays_of_other_types(new_libraries):
     def function(a):
         loop((a,))
 
-    for a in (np.zeros(3, np.float32), np.zeros((3, 3))):
+    for a in (np.zeros(3, np.float32), np.zeros((3, 3)), np.zeros(6)[::2]):
         with pytest.raises(numba.core.errors.TypingError, match="dae_test_double takes array"):
             function(a)
 

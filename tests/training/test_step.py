@@ -21,12 +21,12 @@ import resource
 import numpy as np
 import dae.compiler
 
-faults = []
 for _ in range(3):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    del (results := [np.ones(2**20) for _ in range(4)])[:]
-    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(faults[-1])
+    results = [np.ones(2**20) for _ in range(4)]
+    del results
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults)
 """
 """Count the pages that the system hands out for results of 8 MB, when they are needed again."""
 
