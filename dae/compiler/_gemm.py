@@ -265,8 +265,7 @@ def add_products(n_products, dtype, a_transposed, b_transposed):
     name = "_".join(map(str, ["dae_add_products", *facts]))
 
     def write(library, builder, out, m, n, c, c_step, alpha, *factors):
-        starts = range(0, len(factors), 6)
-        terms = [matrices(builder, *factors[start : start + 6])[2] for start in starts]
+        terms = [terms for *_, terms in products_of(builder, factors)]
         together, most = reduce(builder.add, terms), reduce(partial(larger, builder), terms)
         rows = number(COPIED[itemsize] if a_transposed else ROWS)
         facts = [m, n, rows, together, most, *map(number, (itemsize, height, width))]
@@ -284,8 +283,7 @@ def add_products(n_products, dtype, a_transposed, b_transposed):
         rows = smaller(builder, builder.sub(m, i), rows)
         columns = smaller(builder, builder.sub(n, j), columns)
         out, c = out.part(i, j), c.part(i, j)
-        starts = range(0, len(factors), 6)
-        products = [matrices(builder, *factors[start : start + 6]) for start in starts]
+        products = products_of(builder, factors)
         if a_transposed and not b_transposed:
             with builder.if_then(have_terms(builder, builder.and_, products, 1)):
                 parts = [(a.part(i, 0), b.part(0, j)) for a, b, _ in products]
@@ -310,10 +308,14 @@ def add_products(n_products, dtype, a_transposed, b_transposed):
                 parts = Matrix(builder, start, element, step), alpha, a.part(i, k), b.part(k, j)
                 write_product(builder, vector, height, rows, columns, some, out, *parts)
 
-    def have_terms(builder, combine, products, number_of_terms):
+    def have_terms(builder, combine, products, wanted):
         """Return whether all or any of the products have so many terms."""
-        tests = [builder.icmp_signed("==", p[2], number(number_of_terms)) for p in products]
+        tests = [builder.icmp_signed("==", terms, number(wanted)) for *_, terms in products]
         return reduce(combine, tests)
+
+    def products_of(builder, factors):
+        """Return the result of `matrices` for each product."""
+        return [matrices(builder, *factors[i : i + 6]) for i in range(0, len(factors), 6)]
 
     def matrices(builder, a, a_rows, a_columns, b, _, b_columns):
         """Return a, b and the number of terms of each sum of a product."""
