@@ -13,9 +13,13 @@ os.environ["PYTENSOR_FLAGS"] = ",".join(
     if flag
 )
 
+# It imports PyTensor, which reads the flags.
+from compile_once import compile_once
+
+compile_once()
+
 # A shell ignores it for what it starts in the background, and the commands go on with that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
 
 # Compiling makes many objects that stay. Looking for garbage among them took a fifth of the time.
 gc.set_threshold(100_000, 5, 20)
