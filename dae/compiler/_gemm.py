@@ -38,16 +38,17 @@ from dae.compiler._matrix import (
 )
 from dae.compiler._threads import wanted_blocks, write_shared
 
-VERSION = 11
+VERSION = 12
 """See `dae._machine_code.cache_key`."""
 
 DEPTH = 264
 """Terms that a tile adds up at a time, at most: so few that those of b stay in the cache."""
 
-ROWS, COLUMNS = 240, 512
-"""Rows and columns of a block of the result, at most: so few that they stay in the cache."""
+ROWS, COLUMNS = 520, 2048
+"""Rows and columns of a block of the result, at most: so few that they stay in the cache, and so
+many that most minibatches are one block, for which b has to be read and copied only once."""
 
-COPIED = {4: 240, 8: 120}
+COPIED = {4: 400, 8: 200}
 """Rows of a block at most where a is transposed, by the bytes of a number: so few that a copy of
 theirs fits on the stack."""
 
