@@ -22,7 +22,7 @@ compile_once()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Compiling makes many objects that stay. Looking for garbage among them took a fifth of the time.
-gc.set_threshold(100_000, 5, 20)
+gc.set_threshold(1_000_000, 5, 20)
 
 
 @pytest.fixture(scope="module", autouse=True)
