@@ -25,7 +25,9 @@ def _jit_compile(_linker, function_and_key):
     """As the method of `NumbaLinker`."""
     function, key = function_and_key
     if key not in _compiled or key is None:
-        _compiled[key] = numba_njit(function.py_func, final_function=True)
+        # What Python calls; nothing of C does.
+        wrappers = {"no_cpython_wrapper": False, "no_cfunc_wrapper": True}
+        _compiled[key] = numba_njit(function.py_func, **wrappers)
     return _compiled[key]
 
 

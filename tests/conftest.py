@@ -6,10 +6,16 @@ import pytest
 from browser import Browser, find_browser
 
 # PyTensor's C linker, one of the modes tested, otherwise warns that it looked for a BLAS in vain.
-# What it compiles runs for microseconds here, and g++ would optimize it for seconds.
+# What it compiles runs for microseconds here, and g++ would optimize it for seconds. Nobody reads
+# where in the code a variable was made, which is found out for each.
 os.environ["PYTENSOR_FLAGS"] = ",".join(
     flag
-    for flag in (os.environ.get("PYTENSOR_FLAGS"), "blas__ldflags=", "gcc__cxxflags=-O0")
+    for flag in (
+        os.environ.get("PYTENSOR_FLAGS"),
+        "blas__ldflags=",
+        "gcc__cxxflags=-O0",
+        "traceback__limit=0",
+    )
     if flag
 )
 

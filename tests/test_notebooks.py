@@ -25,7 +25,11 @@ CLASSIFIER = (
     '    config = dae.LogisticRegressionConfig(batch_size=60, training_epochs=40, floatX="float32")'
 )
 
+LOADED = "train, valid, test = dae.load_data()"
+
 LITTLE = {
+    LOADED: "train, valid, test = (tuple(pytensor.shared(values.get_value()[:600]) "
+    "for values in part) for part in dae.load_data())",
     "n_seeds = 3": "n_seeds = 1",
     CLASSIFIER: CLASSIFIER.replace("40", "1"),
     "training_epochs = 15": "training_epochs = 1",
