@@ -24,7 +24,6 @@ from dae.commands._sweep_page import write_sweep_page
 from dae.commands._sweep_points import Outcome, Point, make_points
 from dae.encode import main as encode
 from dae.sweep import main
-from dae.train import main as train
 
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": str(Path(dae.__file__).parents[1]),
@@ -83,12 +82,17 @@ def ended(process):
 def point(folder):
     """A point of the sweep, trained by the command.
 
-    It comes first, so that two workers do not compile the same machine code at the same time.
+    It comes first, so that two workers do not compile the same machine code at the same time; and
+    in a process of its own, since what the tests' process compiles is not kept on disk.
     """
-    assert train([
-        f"--data={folder / 'x.npz'}", "--n-hidden=2", "--seed=1", *SETTINGS, "--no-report",
-        "--quiet", f"--output-dir={folder / 'point'}",
-    ]) == 0  # fmt: skip
+    subprocess.run(
+        [
+            sys.executable, "-m", "dae.train", f"--data={folder / 'x.npz'}", "--n-hidden=2",
+            "--seed=1", *SETTINGS, "--no-report", "--quiet", f"--output-dir={folder / 'point'}",
+        ],
+        env=ENVIRONMENT,
+        check=True,
+    )  # fmt: skip
     return folder / "point"
 
 
