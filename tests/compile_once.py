@@ -10,7 +10,11 @@ from contextlib import nullcontext
 
 import pytensor
 from numba.core import event
-from pytensor.link.numba.dispatch.basic import numba_funcify_and_cache_key, numba_njit
+from pytensor.link.numba.dispatch.basic import (
+    get_numba_type,
+    numba_funcify_and_cache_key,
+    numba_njit,
+)
 from pytensor.link.numba.linker import NumbaLinker
 
 _compiled = {}
@@ -19,15 +23,15 @@ _compiled = {}
 def _fgraph_convert(_linker, fgraph, **kwargs):
     """As the method of `NumbaLinker`, but for the wrapper."""
     function, key = numba_funcify_and_cache_key(fgraph, **kwargs)
-    # On disk, Numba tells the types of the arguments apart.
-    types = tuple(variable.type for variable in fgraph.inputs)
+    # The key does not tell these apart; for what is on disk, Numba does.
+    types = tuple(get_numba_type(variable.type) for variable in fgraph.inputs)
     return function, key and (key, types, pytensor.config.numba__fastmath)
 
 
 def _jit_compile(_linker, function_and_key):
     """As the method of `NumbaLinker`."""
     function, key = function_and_key
-    if key not in _compiled or key is None:
+    if key is None or key not in _compiled:
         # What Python calls; nothing of C does.
         wrappers = {"no_cpython_wrapper": False, "no_cfunc_wrapper": True}
         _compiled[key] = numba_njit(function.py_func, **wrappers)

@@ -33,7 +33,7 @@ LITTLE = {
     "n_seeds = 3": "n_seeds = 1",
     CLASSIFIER: CLASSIFIER.replace("40", "1"),
     "training_epochs = 15": "training_epochs = 1",
-    "deep_epochs = 25": "deep_epochs = 1",
+    "deep_epochs = 25": "deep_epochs = 2",
     "n_images = 5_000": "n_images = 600",
     "n_iter = 20": "n_iter = 1",
 }

@@ -91,6 +91,7 @@ def point(folder):
             "--seed=1", *SETTINGS, "--no-report", "--quiet", f"--output-dir={folder / 'point'}",
         ],
         env=ENVIRONMENT,
+        timeout=SECONDS,
         check=True,
     )  # fmt: skip
     return folder / "point"
