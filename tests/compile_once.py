@@ -1,15 +1,27 @@
-"""PyTensor's Numba linker, in the process of the tests: it compiles a function once.
+"""PyTensor, in the process of the tests: the same graph is rewritten and compiled once.
 
-So as to keep a function on disk, PyTensor compiles it twice, once more within a wrapper that can
-be kept. With more than a thousand functions that was a sixth of the time that the tests took. Here
-functions are kept in memory, by the same key; only their operations go to disk, where the other
-processes of the tests find them. Those compile as ever: the commands, notebooks and documentation.
+Tests of models and trainings make more than a thousand functions, three quarters of them of graphs
+that there have been before, with other shared variables. Rewriting and compiling each anew took a
+third of the time of all tests. Here
+
+- a graph that is equal to an earlier one, for PyTensor's own notion of it, becomes a copy of what
+  that was rewritten to;
+- what calls the operations, one after the other, is compiled without optimizing it. It is kept in
+  memory, by PyTensor's key. For the disk, PyTensor would compile it again within a wrapper.
+
+Operations are compiled as ever, and go to disk. So do whole functions in the other processes of
+the tests, those of commands, notebooks and documentation. Tests of the compiler itself switch off
+with `as_ever` what would hide something from them.
 """
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import pytensor
-from numba.core import event
+from numba.core import config, event
+from numba.core.codegen import CPUCodeLibrary
+from pytensor.compile.maker import FunctionMaker
+from pytensor.graph.basic import clone_get_equiv
+from pytensor.graph.destroyhandler import DestroyHandler
 from pytensor.link.numba.dispatch.basic import (
     get_numba_type,
     numba_funcify_and_cache_key,
@@ -17,19 +29,69 @@ from pytensor.link.numba.dispatch.basic import (
 )
 from pytensor.link.numba.linker import NumbaLinker
 
+_rewritten = {}
+_converted = {}
 _compiled = {}
+_is_as_ever = False
+
+_prepare_fgraph = FunctionMaker.prepare_fgraph
 
 
-def _fgraph_convert(_linker, fgraph, **kwargs):
-    """As the method of `NumbaLinker`, but for the wrapper."""
-    function, key = numba_funcify_and_cache_key(fgraph, **kwargs)
-    # The key does not tell these apart; for what is on disk, Numba does.
-    types = tuple(get_numba_type(variable.type) for variable in fgraph.inputs)
-    return function, key and (key, types, pytensor.config.numba__fastmath)
+@contextmanager
+def as_ever():
+    """Rewrite every graph anew, and have every function optimized as a whole."""
+    global _is_as_ever
+    _is_as_ever = True
+    yield
+    _is_as_ever = False
 
 
-def _jit_compile(_linker, function_and_key):
-    """As the method of `NumbaLinker`."""
+def _copy(inputs, outputs, new_inputs):
+    """Return the outputs of a graph in terms of other inputs."""
+    memo = dict(zip(inputs, new_inputs, strict=True))
+    clone_get_equiv(inputs, outputs, copy_inputs=False, copy_orphans=False, memo=memo)
+    return [memo[output] for output in outputs]
+
+
+def _prepare_once(inputs, outputs, updates, fgraph, mode, profile):
+    """As `FunctionMaker.prepare_fgraph`, which rewrites a graph."""
+    if _is_as_ever:
+        _prepare_fgraph(inputs, outputs, updates, fgraph, mode, profile)
+        return
+    # All that rewrites see, and what decides which there are.
+    facts = [(spec.update is None, spec.mutable, spec.borrow, spec.shared) for spec in inputs]
+    facts += [spec.borrow for spec in outputs + updates]
+    facts += [*fgraph.update_mapping.items(), mode, pytensor.config.get_config_hash()]
+    key = fgraph.freeze(), *facts
+    if key not in _rewritten:
+        _prepare_fgraph(inputs, outputs, updates, fgraph, mode, profile)
+        # Without the shared variables, whose values would stay in memory.
+        placeholders = [variable.type() for variable in fgraph.inputs]
+        results = _copy(fgraph.inputs, fgraph.outputs, placeholders)
+        _rewritten[key] = placeholders, results, hasattr(fgraph, "destroyers")
+    else:
+        placeholders, results, is_in_place = _rewritten[key]
+        if is_in_place:
+            fgraph.attach_feature(DestroyHandler())
+        for i, result in enumerate(_copy(placeholders, results, fgraph.inputs)):
+            fgraph.change_node_input(*fgraph.get_output_client(i), result)
+    fgraph.key_of_once = key
+
+
+def _convert_once(_linker, fgraph, **kwargs):
+    """As `NumbaLinker.fgraph_convert`, which writes a function in Python, but for the wrapper."""
+    once = getattr(fgraph, "key_of_once", None)
+    if once is None or once not in _converted:
+        function, key = numba_funcify_and_cache_key(fgraph, **kwargs)
+        # The key does not tell these apart; for what is on disk, Numba does.
+        types = tuple(get_numba_type(variable.type) for variable in fgraph.inputs)
+        facts = types, pytensor.config.numba__fastmath, _is_as_ever
+        _converted[once] = function, key and (key, *facts)
+    return _converted[once]
+
+
+def _compile_once(_linker, function_and_key):
+    """As `NumbaLinker.jit_compile`."""
     function, key = function_and_key
     if key is None or key not in _compiled:
         # What Python calls; nothing of C does.
@@ -38,9 +100,27 @@ def _jit_compile(_linker, function_and_key):
     return _compiled[key]
 
 
+def _with_little_effort(optimize):
+    """As a method of `CPUCodeLibrary`, but LLVM leaves the function of a graph as it is."""
+
+    def optimize_little(library, *arguments):
+        level = config.OPT
+        if "fgraph" in library.name and not _is_as_ever:
+            config.OPT = type(level)(0)
+        try:
+            optimize(library, *arguments)
+        finally:
+            config.OPT = level
+
+    return optimize_little
+
+
 def compile_once():
-    """Keep the functions that are compiled from now on in memory instead of on disk."""
-    NumbaLinker.fgraph_convert = _fgraph_convert
-    NumbaLinker.jit_compile = _jit_compile
+    """Rewrite and compile from now on as said above."""
+    FunctionMaker.prepare_fgraph = staticmethod(_prepare_once)
+    NumbaLinker.fgraph_convert = _convert_once
+    NumbaLinker.jit_compile = _compile_once
+    for method in (CPUCodeLibrary._optimize_functions, CPUCodeLibrary._optimize_final_module):
+        setattr(CPUCodeLibrary, method.__name__, _with_little_effort(method))
     # Numba times each call of LLVM, which takes 5 % of compiling.
     event.install_timer = lambda *_: nullcontext()
