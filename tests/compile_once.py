@@ -22,6 +22,7 @@ from numba.core.codegen import CPUCodeLibrary
 from pytensor.compile.maker import FunctionMaker
 from pytensor.graph.basic import clone_get_equiv
 from pytensor.graph.destroyhandler import DestroyHandler
+from pytensor.graph.utils import MetaType
 from pytensor.link.numba.dispatch.basic import (
     get_numba_type,
     numba_funcify_and_cache_key,
@@ -122,5 +123,7 @@ def compile_once():
     NumbaLinker.jit_compile = _compile_once
     for method in (CPUCodeLibrary._optimize_functions, CPUCodeLibrary._optimize_final_module):
         setattr(CPUCodeLibrary, method.__name__, _with_little_effort(method))
+    # No class pretends to be one of PyTensor's; abstract ones ask for that in Python.
+    MetaType.__instancecheck__ = type.__instancecheck__
     # Numba times each call of LLVM, which takes 5 % of compiling.
     event.install_timer = lambda *_: nullcontext()
