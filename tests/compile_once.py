@@ -1,8 +1,8 @@
 """PyTensor, in the process of the tests: the same graph is rewritten and compiled once.
 
 Tests of models and trainings make more than a thousand functions, three quarters of them of graphs
-that there have been before, with other shared variables. Rewriting and compiling each anew took a
-third of the time of all tests. Here
+that there have been before, with other shared variables. To rewrite and compile each anew would
+take almost twice as long. Here
 
 - a graph that is equal to an earlier one, for PyTensor's own notion of it, becomes a copy of what
   that was rewritten to;
@@ -43,8 +43,10 @@ def as_ever():
     """Rewrite every graph anew, and have every function optimized as a whole."""
     global _is_as_ever
     _is_as_ever = True
-    yield
-    _is_as_ever = False
+    try:
+        yield
+    finally:
+        _is_as_ever = False
 
 
 def _copy(inputs, outputs, new_inputs):
