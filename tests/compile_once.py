@@ -10,8 +10,8 @@ take almost twice as long. Here
   memory, by PyTensor's key. For the disk, PyTensor would compile it again within a wrapper.
 
 Operations are compiled as ever, and go to disk. So do whole functions in the other processes of
-the tests, those of commands, notebooks and documentation. Tests of the compiler itself switch off
-with `as_ever` what would hide something from them.
+the tests: those of commands, documentation, and notebooks that are executed as they are. Tests of
+the compiler itself switch off with `as_ever` what would hide something from them.
 """
 
 from contextlib import contextmanager, nullcontext
