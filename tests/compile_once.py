@@ -30,9 +30,16 @@ from pytensor.link.numba.dispatch.basic import (
 )
 from pytensor.link.numba.linker import NumbaLinker
 
-_rewritten = {}
-_converted = {}
-_compiled = {}
+_rewritten: dict = {}
+"""By all that decides what a graph becomes: placeholders for its inputs, its outputs in terms of
+them, and whether something in it overwrites what it reads."""
+
+_converted: dict = {}
+"""By the same: the function in Python, and its key below."""
+
+_compiled: dict = {}
+"""By PyTensor's key: what Numba has made of a function."""
+
 _is_as_ever = False
 
 _prepare_fgraph = FunctionMaker.prepare_fgraph
@@ -78,19 +85,22 @@ def _prepare_once(inputs, outputs, updates, fgraph, mode, profile):
             fgraph.attach_feature(DestroyHandler())
         for i, result in enumerate(_copy(placeholders, results, fgraph.inputs)):
             fgraph.change_node_input(*fgraph.get_output_client(i), result)
-    fgraph.key_of_once = key
+    fgraph.kept_as = key
 
 
 def _convert_once(_linker, fgraph, **kwargs):
     """As `NumbaLinker.fgraph_convert`, which writes a function in Python, but for the wrapper."""
-    once = getattr(fgraph, "key_of_once", None)
-    if once is None or once not in _converted:
-        function, key = numba_funcify_and_cache_key(fgraph, **kwargs)
-        # The key does not tell these apart; for what is on disk, Numba does.
-        types = tuple(get_numba_type(variable.type) for variable in fgraph.inputs)
-        facts = types, pytensor.config.numba__fastmath, _is_as_ever
-        _converted[once] = function, key and (key, *facts)
-    return _converted[once]
+    place = getattr(fgraph, "kept_as", None)
+    if place in _converted:
+        return _converted[place]
+    function, key = numba_funcify_and_cache_key(fgraph, **kwargs)
+    # The key does not tell these apart; for what is on disk, Numba does.
+    types = tuple(get_numba_type(variable.type) for variable in fgraph.inputs)
+    facts = types, pytensor.config.numba__fastmath, _is_as_ever
+    converted = function, key and (key, *facts)
+    if place is not None:
+        _converted[place] = converted
+    return converted
 
 
 def _compile_once(_linker, function_and_key):
@@ -125,7 +135,7 @@ def compile_once():
     NumbaLinker.jit_compile = _compile_once
     for method in (CPUCodeLibrary._optimize_functions, CPUCodeLibrary._optimize_final_module):
         setattr(CPUCodeLibrary, method.__name__, _with_little_effort(method))
-    # No class pretends to be one of PyTensor's; abstract ones ask for that in Python.
+    # That of abstract classes asks, in Python, what was registered as one of PyTensor's: nothing.
     MetaType.__instancecheck__ = type.__instancecheck__
     # Numba times each call of LLVM, which takes 5 % of compiling.
     event.install_timer = lambda *_: nullcontext()

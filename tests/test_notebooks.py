@@ -38,8 +38,8 @@ LITTLE = {
     "n_images = 5_000": "n_images = 600",
     "n_iter = 20": "n_iter = 1",
 }
-"""The measurements of the claims, so short that they say nothing, but every line is run; they train
-many models whose graphs are the same."""
+"""The measurements of the claims, so short that they say nothing, but every line is run. Their many
+models have few graphs, each of which is compiled once."""
 
 PUBLISHED = [*oracle.PUBLISHED[0.0], *oracle.PUBLISHED[0.3]]
 NOISE = ["".join(map(str, row)) for row in oracle.SAMPLE]
