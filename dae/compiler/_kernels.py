@@ -18,7 +18,7 @@ from pytensor.link.numba.dispatch.basic import numba_njit
 
 from dae.compiler._threads import share, wanted_blocks
 
-VERSION = 8
+VERSION = 9
 """See `dae._machine_code.cache_key`."""
 
 njit = numba_njit(fastmath={"contract"}, error_model="numpy")
@@ -34,6 +34,16 @@ SIGMOID, CROSS_ENTROPY = 120, 300
 def block_size(n, picoseconds):
     """Return how many of n equal parts belong to a block of some work, at least 1."""
     return -(-n // wanted_blocks(picoseconds // 1000)) or 1
+
+
+@numba_njit(inline="always")
+def bounds(index, size, n):
+    """Return where one of the blocks of n equal parts begins and ends (uint64).
+
+    They have no sign, since Numba takes a negative index for one from the end: LLVM would then look
+    for the place of each number of a vector.
+    """
+    return np.uint64(index * size), np.uint64(min((index + 1) * size, n))
 
 
 @cache
@@ -114,7 +124,8 @@ def sigmoid(dtype):
 
     @njit
     def block(index, size, a, y):
-        for i in range(index * size, min((index + 1) * size, a.size)):
+        start, stop = bounds(index, size, a.size)
+        for i in range(start, stop):
             e = exp(-abs(a[i]))
             y[i] = (e if a[i] < 0 else one) / (one + e)
 
@@ -147,14 +158,15 @@ def cross_entropy(dtype):
     @njit
     def block(index, size, x, a, L, residual):
         terms = np.empty(a.shape[1], Float)
-        for i in range(index * size, min((index + 1) * size, a.shape[0])):
+        start, stop = bounds(index, size, a.shape[0])
+        for i in range(start, stop):
             for k in range(terms.size):
-                size = abs(a[i, k])
-                e = exp(-size)
+                distance = abs(a[i, k])
+                e = exp(-distance)
                 # What x lacks of the side that a is on, and what s(a) lacks of it.
                 x_lack = one - x[i, k] if a[i, k] > 0 else x[i, k]
                 z_lack = e / (one + e)
-                terms[k] = size * x_lack + log1p(e)
+                terms[k] = distance * x_lack + log1p(e)
                 residual[i, k] = x_lack - z_lack if a[i, k] > 0 else z_lack - x_lack
             L[i] = total(terms)
 

@@ -1,3 +1,4 @@
+import re
 from functools import cache
 
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 
-from dae.compiler import ops
+from dae._machine_code import array_type
+from dae.compiler import _kernels, ops
 
 MODES = ["NUMBA", "FAST_COMPILE", "CVM"]
 DTYPES = ["float32", "float64"]
@@ -51,6 +53,18 @@ def check(functions, x, a):
     # Where x and z are about equal, nothing is left but the rounding of the larger of them.
     scale = np.where(np.isin(x, [0, 1]), np.abs(expected_residual), np.maximum(x, expected_z))
     assert np.all(np.abs(residual - expected_residual) <= TOLERANCE[dtype] * scale + 8 * smallest)
+
+
+@pytest.mark.parametrize("loop", ["sigmoid", "cross_entropy", "column_sum"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_numbers_of_a_vector_are_not_looked_for_one_by_one(loop, dtype):
+    dimensions = {"sigmoid": [1, 1], "cross_entropy": [2, 2, 1, 2], "column_sum": [2, 1]}[loop]
+    signature = tuple(array_type(dtype, ndim) for ndim in dimensions)
+    function = getattr(_kernels, loop)(dtype)
+    function.compile(signature)
+    code = function.inspect_llvm(signature)
+    assert re.search(r"<\d+ x (float|double)>", code)
+    assert not re.search(r"gather|scatter", code)
 
 
 @settings(deadline=None, max_examples=300)
