@@ -32,13 +32,14 @@ from dae.compiler._matrix import (
     larger,
     loop,
     number,
+    share_of,
     smaller,
     spans,
     strips,
 )
 from dae.compiler._threads import wanted_blocks, write_shared
 
-VERSION = 12
+VERSION = 13
 """See `dae._machine_code.cache_key`."""
 
 DEPTH = 264
@@ -54,6 +55,10 @@ theirs fits on the stack of a thread, which has half a megabyte on macOS."""
 
 TALL, WIDE, DEEP = 60, 8, 32
 """From how many rows, strips and terms on matrices are copied to where they lie close together."""
+
+BAND = 8
+"""Columns of a tile that are copied before those of the next one, where a is transposed: so few
+that what lies beside them in memory, and belongs to the next tile, is still in the cache then."""
 
 SHALLOW = 64
 """Up to how many terms the result is what is large, and written in the order of its memory."""
@@ -128,17 +133,24 @@ def write_columns(builder, vector, width, there, mask, depth, b, columns):
 
 
 def write_panels(builder, vector, height, rows, depth, a, panels):
-    """Write code that copies a, which is transposed, a column of a tile after the other.
+    """Write code that copies a, which is transposed, to where tile follows tile, column by column.
 
-    Vectors are stored whole: what is too much is overwritten by what comes next.
+    Vectors are stored whole: what is too much is overwritten by the next column of the tile, and
+    there is room for one more behind its last.
     """
-    with loop(builder, rows, height) as i, loop(builder, depth) as k:
+    with (
+        loop(builder, depth, BAND) as first,
+        loop(builder, rows, height) as i,
+        loop(builder, smaller(builder, builder.sub(depth, first), BAND)) as within,
+    ):
+        k = builder.add(first, within)
         there = smaller(builder, builder.sub(rows, i), height)
-        place = builder.add(builder.mul(i, depth), builder.mul(k, number(height)))
+        column = builder.mul(i, builder.add(depth, number(1)))
+        column = builder.add(column, builder.mul(k, number(height)))
         for start in range(0, height, vector):
             mask = first_lanes(builder, vector, builder.sub(there, number(start)))
-            column = a.T.part(k, i).load(0, start, vector, mask)
-            panels.store(column, 0, builder.add(place, number(start)))
+            numbers = a.T.part(k, i).load(0, start, vector, mask)
+            panels.store(numbers, 0, builder.add(column, number(start)))
 
 
 def write_product(builder, vector, height, m, n, depth, out, c, alpha, a, b):
@@ -182,13 +194,13 @@ def write_close_columns(builder, vector, height, m, n, depth, a):
     """
     is_wide = builder.icmp_signed(">=", n, number(2 * vector * WIDE))
     is_worth_it = builder.and_(is_wide, builder.icmp_signed(">=", depth, number(DEEP)))
-    room = buffer(builder, COPIED[a.itemsize] * DEPTH + vector, a.element)
+    room = buffer(builder, COPIED[a.itemsize] * (DEPTH + 1), a.element)
     panels = Matrix(builder, room, a.element, 0)
     with builder.if_then(is_worth_it):
         write_panels(builder, vector, height, m, depth, a, panels)
     start = builder.select(is_worth_it, panels.start, a.start)
     column_step = builder.select(is_worth_it, number(height), number(a.column_step))
-    tile_step = builder.select(is_worth_it, depth, number(1))
+    tile_step = builder.select(is_worth_it, builder.add(depth, number(1)), number(1))
     return tile_step, Matrix(builder, start, a.element, 1, column_step)
 
 
@@ -228,23 +240,19 @@ def divided(m, n, rows, terms, most, itemsize, height, width):
 
     Returns
     -------
-    rows, columns : int
-        Those of a block.
-    across : int
-        How many blocks there are side by side.
+    down, across : int
+        How many blocks there are one above the other, and side by side.
     blocks : int
         How many there are in all; minus that many, if they are too little work to be shared.
     """
     if m == 0 or n == 0:
-        return 1, 1, 1, 0
+        return 1, 1, 0
     wanted = wanted_blocks(m * n * terms * itemsize // SPEED)
     down = -(-m // (rows if most > SHALLOW else 2 * height))
     across = max(-(-n // COLUMNS), min(-(-wanted // down), n // (2 * width)))
     down = max(down, min(-(-wanted // across), m // height))
-    rows, columns = -(-m // (down * height)) * height, -(-n // (across * width)) * width
-    across = -(-n // columns)
-    blocks = -(-m // rows) * across
-    return rows, columns, across, blocks if wanted > 1 else -blocks
+    blocks = down * across
+    return down, across, blocks if wanted > 1 else -blocks
 
 
 @cache
@@ -271,18 +279,16 @@ def add_products(n_products, dtype, a_transposed, b_transposed):
         rows = number(COPIED[itemsize] if a_transposed else ROWS)
         facts = [m, n, rows, together, most, *map(number, (itemsize, height, width))]
         _, result = call_compiled(library, builder, divided, [types.intp] * len(facts), facts)
-        *sizes, blocks = unpack_tuple(builder, result)
-        values = [*sizes, out, m, n, c, c_step, alpha, *factors]
+        down, across, blocks = unpack_tuple(builder, result)
+        values = [down, across, out, m, n, c, c_step, alpha, *factors]
         write_shared(builder, blocks, values, write_block)
         return bool_t(False)
 
-    def write_block(builder, index, rows, columns, across, out, m, n, c, c_step, alpha, *factors):
+    def write_block(builder, index, down, across, out, m, n, c, c_step, alpha, *factors):
         out, c = Matrix(builder, out, element, n), Matrix(builder, c, element, c_step)
         alpha = Matrix(builder, alpha, element, 0)
-        i = builder.mul(builder.sdiv(index, across), rows)
-        j = builder.mul(builder.srem(index, across), columns)
-        rows = smaller(builder, builder.sub(m, i), rows)
-        columns = smaller(builder, builder.sub(n, j), columns)
+        i, rows = share_of(builder, m, height, builder.sdiv(index, across), down)
+        j, columns = share_of(builder, n, width, builder.srem(index, across), across)
         out, c = out.part(i, j), c.part(i, j)
         products = products_of(builder, factors)
         if a_transposed and not b_transposed:

@@ -12,7 +12,7 @@ from numba.core.cgutils import (
     voidptr_t,
 )
 
-VERSION = 1
+VERSION = 2
 """See `dae._machine_code.cache_key`."""
 
 LINE = 64
@@ -121,12 +121,16 @@ class Matrix:
         return self.builder.shuffle_vector(one, one, ir.VectorType(int32_t, width)([0] * width))
 
     def prefetch(self, i, j, width):
-        """Fetch a part of a row into the cache."""
+        """Fetch a part of a row into the cache, but for what lies in one line with elements before.
+
+        Those have just been read where a row is read part by part.
+        """
         kind = ir.FunctionType(ir.VoidType(), [voidptr_t, int32_t, int32_t, int32_t])
         prefetch = self.builder.module.declare_intrinsic("llvm.prefetch", [voidptr_t], kind)
         to_read, to_keep, data = int32_t(0), int32_t(3), int32_t(1)
-        for k in range(0, width, LINE // self.itemsize):
-            place = self.builder.bitcast(self.part(i, j).part(0, k).start, voidptr_t)
+        elements = LINE // self.itemsize
+        for last in range(width - 1, -1, -elements):
+            place = self.builder.bitcast(self.part(i, j).part(0, last).start, voidptr_t)
             self.builder.call(prefetch, [place, to_read, to_keep, data])
 
 
@@ -192,6 +196,34 @@ def strips(builder, vector, n):
     for start, stop, width in [(end, middle, 2 * vector), (middle, n, vector)]:
         with for_range_slice(builder, start, stop, number(width)) as (start, _):
             yield start, width, rest, first_lanes(builder, width, rest)
+
+
+def share_of(builder, length, unit, index, shares):
+    """Return where one of the shares of a length begins, and how long it is.
+
+    They consist of whole units, but for the last one, and differ by one unit at most.
+
+    Parameters
+    ----------
+    builder : llvmlite.ir.IRBuilder
+    length : llvmlite.ir.Value
+    unit : int
+    index : llvmlite.ir.Value
+        Which share.
+    shares : llvmlite.ir.Value
+        How many there are.
+
+    Returns
+    -------
+    start, length : llvmlite.ir.Value
+    """
+    units = ceiling(builder, length, unit)
+    bounds = []
+    for share in (index, builder.add(index, number(1))):
+        units_before = builder.sdiv(builder.mul(share, units), shares)
+        bounds.append(smaller(builder, builder.mul(units_before, number(unit)), length))
+    start, stop = bounds
+    return start, builder.sub(stop, start)
 
 
 @contextmanager

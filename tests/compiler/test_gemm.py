@@ -6,11 +6,11 @@ from functools import cache
 import numba
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from dae.compiler import _gemm
+from dae.compiler import _gemm, _matrix
 
 REGISTERS = [(16, 5), (32, 5), (64, 10)]
 """Those of SSE and NEON, AVX, AVX-512; LLVM splits what is too wide for this machine."""
@@ -43,7 +43,7 @@ def guarded(values):
 @settings(deadline=None, max_examples=200)
 @given(
     m=st.integers(0, 45),
-    n=st.integers(0, 110),
+    n=st.one_of(st.integers(0, 110), st.integers(250, 300)),
     k=st.one_of(st.integers(0, 45), st.integers(250, 600)),
     other_k=st.one_of(st.none(), st.integers(0, 3), st.integers(0, 300)),
     dtype=st.sampled_from(["float32", "float64"]),
@@ -101,13 +101,45 @@ def test_nan_and_infinity_stay_in_their_rows_and_columns(transposes):
         assert_array_equal(c, expected)
 
 
+@cache
+def share(unit):
+    """The function of Python that calls what `share_of` writes."""
+
+    @numba.extending.intrinsic
+    def write_share(_, length, index, shares):
+        pair = numba.types.UniTuple(numba.types.intp, 2)
+
+        def write(context, builder, signature, args):
+            length, index, shares = args
+            return context.make_tuple(
+                builder, pair, _matrix.share_of(builder, length, unit, index, shares)
+            )
+
+        return pair(length, index, shares), write
+
+    return numba.njit(lambda length, index, shares: write_share(length, index, shares))
+
+
+@given(length=st.integers(1, 5000), unit=st.sampled_from([5, 16]), shares=st.integers(1, 300))
+def test_shares_differ_by_one_unit_at_most(length, unit, shares):
+    assume(shares <= -(-length // unit))
+    parts = [share(unit)(length, i, shares) for i in range(shares)]
+    ends = [0, *(start + n for start, n in parts)]
+    assert [start for start, _ in parts] == ends[:-1]
+    assert ends[-1] == length
+    units = [-(-n // unit) for _, n in parts]
+    assert min(units) > 0
+    assert max(units) - min(units) <= 1
+    assert all(n % unit == 0 for _, n in parts[:-1])
+
+
 OPAQUE = """
 import ctypes
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba.core.cgutils import intp_t
-from dae.compiler import _gemm
+from dae.compiler import _gemm, _matrix
 
 llvm.initialize_native_target()
 llvm.initialize_native_asmprinter()
