@@ -121,9 +121,9 @@ class Matrix:
         return self.builder.shuffle_vector(one, one, ir.VectorType(int32_t, width)([0] * width))
 
     def prefetch(self, i, j, width):
-        """Fetch a part of a row into the cache, but for what lies in one line with elements before.
+        """Fetch a part of a row into the cache, but for what shares a line with the part before.
 
-        Those have just been read where a row is read part by part.
+        Where a row is taken part by part, that line is there already.
         """
         kind = ir.FunctionType(ir.VoidType(), [voidptr_t, int32_t, int32_t, int32_t])
         prefetch = self.builder.module.declare_intrinsic("llvm.prefetch", [voidptr_t], kind)

@@ -139,7 +139,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba.core.cgutils import intp_t
-from dae.compiler import _gemm, _matrix
+from dae.compiler import _gemm
 
 llvm.initialize_native_target()
 llvm.initialize_native_asmprinter()
