@@ -17,14 +17,15 @@ from numba.core.caching import NullCache, make_library_cache
 from numba.core.cgutils import bool_t, get_or_insert_function, unpack_tuple
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import TypingError
-from numba.core.imputils import impl_ret_borrowed
+from numba.core.imputils import impl_ret_borrowed, impl_ret_new_ref
 from numba.core.registry import cpu_target
+from numba.core.typing.npydecl import parse_dtype
 from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
+from numba.np.arrayobj import _empty_nd_impl, populate_array
 from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import default_hash_key_from_props
 
-VERSION = 3
+VERSION = 4
 """See `cache_key`."""
 
 _LibraryCache = make_library_cache("dae")
@@ -97,7 +98,8 @@ def compile_once(name, arguments, write, *modules):
         function = ir.Function(module, ir.FunctionType(bool_t, arguments), name)
         builder = ir.IRBuilder(function.append_basic_block())
         builder.ret(write(library, builder, *function.args))
-        library.add_ir_module(module)
+        # Numba's passes over functions are left out: those over the module do the same again.
+        library._final_module.link_in(llvmlite.binding.parse_assembly(str(module)))
         library.finalize()
     llvmlite.binding.add_symbol(name, library.get_pointer_to_function(name))
     if is_new:
@@ -129,6 +131,21 @@ def flat(_, a):
     return vector(a), write
 
 
+@intrinsic
+def empty(_, shape, dtype):
+    """Return a new C-contiguous array of a shape, a tuple of int, and a dtype.
+
+    `numpy.empty` would do as well, but takes Numba longer to compile.
+    """
+    kind = types.Array(parse_dtype(dtype), len(shape), "C")
+
+    def write(context, builder, signature, args):
+        array = _empty_nd_impl(context, builder, kind, unpack_tuple(builder, args[0]))
+        return impl_ret_new_ref(context, builder, kind, array._getvalue())
+
+    return kind(shape, dtype), write
+
+
 @intrinsic(prefer_literal=True)
 def first_numbers(_, arrays, n):
     """Return the numbers in the first n of some arrays without dimensions, as a tuple of int."""
@@ -158,15 +175,35 @@ def compiled_loop(name, function, arguments, *modules):
     Returns
     -------
     callable
-        For code that Numba compiles. It takes the arguments in one tuple; they may be read-only.
+        As of `written_loop`.
     """
-    context = cpu_target.target_context
-    kinds = [context.get_value_type(argument) for argument in arguments]
 
     def write(library, builder, *values):
         has_failed, _ = call_compiled(library, builder, function, arguments, values)
         return has_failed
 
+    return written_loop(name, arguments, write, *modules)
+
+
+def written_loop(name, arguments, write, *modules):
+    """Compile a function of C that takes arrays, as `compile_once`, and return what calls it.
+
+    Parameters
+    ----------
+    name : str
+    arguments : sequence of numba.types.Array
+        What it takes.
+    write : callable
+        As for `compile_once`.
+    *modules : module
+
+    Returns
+    -------
+    callable
+        For code that Numba compiles. It takes the arguments in one tuple; they may be read-only.
+    """
+    context = cpu_target.target_context
+    kinds = [context.get_value_type(argument) for argument in arguments]
     compile_once(name, kinds, write, *modules)
 
     @intrinsic

@@ -17,10 +17,11 @@ import llvmlite.binding
 from llvmlite import ir
 from numba.core import types
 from numba.core.cgutils import alloca_once_value, bool_t, int32_t, intp_t, unpack_tuple
+from numba.core.imputils import impl_ret_borrowed, impl_ret_new_ref
 from numba.extending import intrinsic
-from pytensor.link.numba.dispatch.basic import numba_njit
+from numba.np.arrayobj import _empty_nd_impl
 
-from dae._machine_code import call_compiled, compile_once, write_c_call
+from dae._machine_code import compile_once, write_c_call
 from dae.compiler import _matrix, _threads
 from dae.compiler._matrix import (
     ITEMSIZES,
@@ -39,7 +40,7 @@ from dae.compiler._matrix import (
 )
 from dae.compiler._threads import wanted_blocks, write_shared
 
-VERSION = 13
+VERSION = 14
 """See `dae._machine_code.cache_key`."""
 
 DEPTH = 264
@@ -219,19 +220,18 @@ def write_outer_products(builder, vector, rows, columns, out, c, alpha, products
             out.store(total, i, j, mask)
 
 
-# No divisor is zero; and with the options of `_kernels`, Numba compiles min and max only once.
-@numba_njit(fastmath={"contract"}, error_model="numpy")
-def divided(m, n, rows, terms, most, itemsize, height, width):
+def divided(builder, m, n, rows, terms, most, itemsize, height, width):
     """Return how to divide a result of m times n numbers, sums of so many terms, into blocks.
 
     Parameters
     ----------
-    m, n : int
+    builder : llvmlite.ir.IRBuilder
+    m, n : llvmlite.ir.Value
     rows : int
         Those of a block at most.
-    terms : int
+    terms : llvmlite.ir.Value
         Those of both products, if there are two.
-    most : int
+    most : llvmlite.ir.Value
         Those of the product that has more.
     itemsize : int
         Bytes of a number.
@@ -240,19 +240,75 @@ def divided(m, n, rows, terms, most, itemsize, height, width):
 
     Returns
     -------
-    down, across : int
+    down, across : llvmlite.ir.Value
         How many blocks there are one above the other, and side by side.
-    blocks : int
+    blocks : llvmlite.ir.Value
         How many there are in all; minus that many, if they are too little work to be shared.
     """
-    if m == 0 or n == 0:
-        return 1, 1, 0
-    wanted = wanted_blocks(m * n * terms * itemsize // SPEED)
-    down = -(-m // (rows if most > SHALLOW else 2 * height))
-    across = max(-(-n // COLUMNS), min(-(-wanted // down), n // (2 * width)))
-    down = max(down, min(-(-wanted // across), m // height))
-    blocks = down * across
-    return down, across, blocks if wanted > 1 else -blocks
+    size = builder.mul(m, n)
+    work = builder.mul(builder.mul(size, terms), number(itemsize))
+    wanted = wanted_blocks(builder, builder.sdiv(work, number(SPEED)))
+    is_deep = builder.icmp_signed(">", most, number(SHALLOW))
+    rows = builder.select(is_deep, number(rows), number(2 * height))
+    down = larger(builder, ceiling(builder, m, rows), 1)
+    fitting = builder.sdiv(n, number(2 * width))
+    across = smaller(builder, ceiling(builder, wanted, down), fitting)
+    across = larger(builder, ceiling(builder, n, COLUMNS), larger(builder, across, 1))
+    fitting = builder.sdiv(m, number(height))
+    down = larger(builder, down, smaller(builder, ceiling(builder, wanted, across), fitting))
+    blocks = builder.mul(down, across)
+    is_shared = builder.icmp_signed(">", wanted, number(1))
+    blocks = builder.select(is_shared, blocks, builder.neg(blocks))
+    is_empty = builder.icmp_signed("==", size, number(0))
+    return down, across, builder.select(is_empty, number(0), blocks)
+
+
+@cache
+def places(inplace, a_transposed, b_transposed):
+    """Return the function that tells where a product is written, and what is added to it.
+
+    Its arguments are what `Gemm` adds, C-contiguous, and a and b. The first result is new memory
+    or, in place, that of what is added; the second a row for all rows, or a matrix.
+    """
+
+    @intrinsic
+    def places(_, c, a, b):
+        matrix = types.Array(c.dtype, 2, "C")
+        added = c if c.ndim else types.Array(c.dtype, 1, "C")
+        pair = types.Tuple([matrix, added])
+
+        def write(context, builder, signature, args):
+            if inplace:
+                result = context.make_tuple(builder, pair, [args[0]] * 2)
+                return impl_ret_borrowed(context, builder, pair, result)
+            c_array, a_array, b_array = (
+                context.make_array(kind)(context, builder, value)
+                for kind, value in zip((c, a, b), args, strict=True)
+            )
+            rows = unpack_tuple(builder, a_array.shape)[a_transposed]
+            columns = unpack_tuple(builder, b_array.shape)[not b_transposed]
+            lengths = unpack_tuple(builder, c_array.shape)
+            for length, wanted in zip(lengths, [rows, columns][2 - c.ndim :], strict=True):
+                is_other = builder.icmp_signed("!=", length, wanted)
+                with builder.if_then(is_other, likely=False):
+                    message = "what is to be added to a product has another shape"
+                    context.call_conv.return_user_exc(builder, ValueError, (message,))
+            out = _empty_nd_impl(context, builder, matrix, [rows, columns])
+            if c.ndim:
+                context.nrt.incref(builder, c, args[0])
+                what = c_array
+            else:
+                what = _empty_nd_impl(context, builder, added, [columns])
+                element = context.get_data_type(c.dtype)
+                value = Matrix(builder, c_array.data, element, 0).load(0, 0, 1)
+                with loop(builder, columns) as j:
+                    Matrix(builder, what.data, element, 0).store(value, 0, j)
+            result = context.make_tuple(builder, pair, [out._getvalue(), what._getvalue()])
+            return impl_ret_new_ref(context, builder, pair, result)
+
+        return pair(c, a, b), write
+
+    return places
 
 
 @cache
@@ -276,10 +332,8 @@ def add_products(n_products, dtype, a_transposed, b_transposed):
     def write(library, builder, out, m, n, c, c_step, alpha, *factors):
         terms = [terms for *_, terms in products_of(builder, factors)]
         together, most = reduce(builder.add, terms), reduce(partial(larger, builder), terms)
-        rows = number(COPIED[itemsize] if a_transposed else ROWS)
-        facts = [m, n, rows, together, most, *map(number, (itemsize, height, width))]
-        _, result = call_compiled(library, builder, divided, [types.intp] * len(facts), facts)
-        down, across, blocks = unpack_tuple(builder, result)
+        rows = COPIED[itemsize] if a_transposed else ROWS
+        down, across, blocks = divided(builder, m, n, rows, together, most, itemsize, height, width)
         values = [down, across, out, m, n, c, c_step, alpha, *factors]
         write_shared(builder, blocks, values, write_block)
         return bool_t(False)

@@ -12,13 +12,14 @@ from decimal import Decimal
 from functools import cache
 
 import numpy as np
+from numba.core import types
 from numba.core.imputils import impl_ret_borrowed
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 from pytensor.link.numba.dispatch.basic import numba_njit
 
-from dae.compiler._threads import share, wanted_blocks
+from dae._machine_code import empty
 
-VERSION = 9
+VERSION = 10
 """See `dae._machine_code.cache_key`."""
 
 njit = numba_njit(fastmath={"contract"}, error_model="numpy")
@@ -28,22 +29,6 @@ ROWS = 64
 
 SIGMOID, CROSS_ENTROPY = 120, 300
 """Picoseconds for each byte of a matrix, in one thread, about."""
-
-
-@numba_njit(inline="always")
-def block_size(n, picoseconds):
-    """Return how many of n equal parts belong to a block of some work, at least 1."""
-    return -(-n // wanted_blocks(picoseconds // 1000)) or 1
-
-
-@numba_njit(inline="always")
-def bounds(index, size, n):
-    """Return where one of the blocks of n equal parts begins and ends (uint64).
-
-    They have no sign, since Numba takes a negative index for one from the end: LLVM would then look
-    for the place of each number of a vector.
-    """
-    return np.uint64(index * size), np.uint64(min((index + 1) * size, n))
 
 
 @cache
@@ -118,28 +103,25 @@ def elementary(dtype):
 
 @cache
 def sigmoid(dtype):
-    """Return the function that computes s(a) into y, both vectors."""
+    """Return the function that computes s(a) into y, both vectors, from one index to another."""
     exp, _ = elementary(dtype)
     one = np.dtype(dtype).type(1)
 
     @njit
-    def block(index, size, a, y):
-        start, stop = bounds(index, size, a.size)
+    def sigmoid(start, stop, a, y):
         for i in range(start, stop):
             e = exp(-abs(a[i]))
             y[i] = (e if a[i] < 0 else one) / (one + e)
-
-    @njit
-    def sigmoid(a, y):
-        size = block_size(a.size, a.size * a.itemsize * SIGMOID)
-        share(block, -(-a.size // size), (size, a, y))
 
     return sigmoid
 
 
 @cache
 def cross_entropy(dtype):
-    """Return the function that computes L(x, s(a)) and s(a) - x, from one exponential function."""
+    """Return the function that computes L(x, s(a)) and s(a) - x, from one row to another.
+
+    Both come from one exponential function.
+    """
     exp, log1p = elementary(dtype)
     Float = np.dtype(dtype).type
     one = Float(1)
@@ -156,9 +138,8 @@ def cross_entropy(dtype):
         return terms[0] if terms.size else Float(0)
 
     @njit
-    def block(index, size, x, a, L, residual):
-        terms = np.empty(a.shape[1], Float)
-        start, stop = bounds(index, size, a.shape[0])
+    def cross_entropy(start, stop, x, a, L, residual):
+        terms = empty((a.shape[1],), Float)
         for i in range(start, stop):
             for k in range(terms.size):
                 distance = abs(a[i, k])
@@ -169,11 +150,6 @@ def cross_entropy(dtype):
                 terms[k] = distance * x_lack + log1p(e)
                 residual[i, k] = x_lack - z_lack if a[i, k] > 0 else z_lack - x_lack
             L[i] = total(terms)
-
-    @njit
-    def cross_entropy(x, a, L, residual):
-        size = block_size(a.shape[0], a.size * a.itemsize * CROSS_ENTROPY)
-        share(block, -(-a.shape[0] // size), (size, x, a, L, residual))
 
     return cross_entropy
 
@@ -186,7 +162,7 @@ def column_sum(dtype):
     @njit
     def column_sum(a, sums):
         n = a.shape[1]
-        totals, parts = np.empty(n, np.float64), np.empty(n, Float)
+        totals, parts = empty((n,), np.float64), empty((n,), Float)
         for k in range(n):
             totals[k] = 0
         for first in range(0, a.shape[0], ROWS):
@@ -251,40 +227,31 @@ def row_argmax(a, columns):
         columns[i] = best
 
 
-# Numba compiles ``out[:] = c`` for seconds, for the sake of its error message. So these are loops.
-
-
 @njit
-def repeated(c, n):
-    """Return a number as a row of n."""
-    row = np.empty(n, c.dtype)
-    for k in range(n):
-        row[k] = c.item()
-    return row
-
-
-@njit
-def copied(c):
+def copied(a):
     """Return a copy of a matrix whose numbers lie side by side, row by row."""
-    out = np.empty(c.shape, c.dtype)
+    out = empty(a.shape, a.dtype)
+    # Numba compiles ``out[:] = a`` for seconds, for the sake of its error message.
     for i in range(out.shape[0]):
         for k in range(out.shape[1]):
-            out[i, k] = c[i, k]
+            out[i, k] = a[i, k]
     return out
 
 
-def writable(c):
+@intrinsic
+def writable(_, a):
     """Return a matrix to write to: itself if it is C-contiguous, else a copy.
 
     The memory between the rows or columns of any other may be somebody else's.
     """
+    kind = types.Array(a.dtype, a.ndim, "C")
 
+    def write(context, builder, signature, args):
+        if a == kind:
+            return impl_ret_borrowed(context, builder, kind, args[0])
+        return context.compile_internal(builder, lambda a: copied(a), signature, args)
 
-@overload(writable)
-def _writable(c):
-    if c.layout == "C" and c.mutable:
-        return lambda c: c
-    return lambda c: copied(c)
+    return kind(a), write
 
 
 @intrinsic
@@ -298,23 +265,24 @@ def known_to_be_contiguous(_, a):
     return kind(a), write
 
 
-def contiguous(a):
-    """Return an array whose numbers lie side by side, row by row: itself, or a copy.
+def made_contiguous(a):
+    """Return a matrix whose numbers lie side by side, row by row: itself, or a copy.
 
     `numpy.ascontiguousarray` would do as well, but for a matrix takes Numba a second to compile.
     """
+    if a.strides == (a.shape[1] * a.itemsize, a.itemsize):
+        return known_to_be_contiguous(a)
+    return copied(a)
 
 
-@overload(contiguous)
-def _contiguous(a):
-    if a.layout == "C":
-        return lambda a: a
-    if a.ndim != 2:
-        return lambda a: np.ascontiguousarray(a)
+@intrinsic
+def contiguous(_, a):
+    """Return an array whose numbers lie side by side, row by row: itself, or a copy."""
+    make = made_contiguous if a.ndim == 2 else lambda a: np.ascontiguousarray(a)
 
-    def contiguous(a):
-        if a.strides == (a.shape[1] * a.itemsize, a.itemsize):
-            return known_to_be_contiguous(a)
-        return copied(a)
+    def write(context, builder, signature, args):
+        if a.layout == "C" or a.ndim == 0:
+            return impl_ret_borrowed(context, builder, signature.return_type, args[0])
+        return context.compile_internal(builder, make, signature, args)
 
-    return contiguous
+    return a.copy(layout="C")(a), write

@@ -15,24 +15,28 @@ import math
 import operator
 import os
 import re
+import sys
 from pathlib import Path
 
 from llvmlite import ir
 from numba.core import types
 from numba.core.cgutils import (
     alloca_once,
+    alloca_once_value,
+    bool_t,
     get_or_insert_function,
     int32_t,
     intp_t,
-    unpack_tuple,
     voidptr_t,
 )
-from numba.extending import intrinsic
-from pytensor.link.numba.dispatch.basic import numba_njit
+from numba.core.registry import cpu_target
 
+from dae._machine_code import call_compiled, written_loop
+from dae.compiler import _matrix
+from dae.compiler._matrix import number, share_of, smaller
 from dae.compiler._thread_pool import Pool
 
-VERSION = 6
+VERSION = 7
 """See `dae._machine_code.cache_key`."""
 
 SHARED, BLOCK = 70_000, 10_000
@@ -178,45 +182,70 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.reset)
 
 
-@intrinsic
-def available_threads(_):
-    """Return how many threads there are for a piece of work now."""
+def wanted_blocks(builder, nanoseconds):
+    """Return in how many blocks to divide work that takes so long in one thread.
 
-    def write(context, builder, signature, args):
-        kind = ir.FunctionType(intp_t, [])
-        return builder.call(get_or_insert_function(builder.module, kind, "dae_threads"), [])
+    Parameters
+    ----------
+    builder : llvmlite.ir.IRBuilder
+    nanoseconds : llvmlite.ir.Value
 
-    return types.intp(), write
-
-
-@numba_njit(inline="always")
-def wanted_blocks(nanoseconds):
-    """Return in how many blocks to divide work that takes so long in one thread (int)."""
-    threads = available_threads() if nanoseconds >= SHARED else 1
-    most, worthwhile = BLOCKS * threads, nanoseconds // BLOCK
-    return 1 if threads == 1 else most if most < worthwhile else worthwhile
-
-
-@intrinsic
-def share(typing, function, blocks, arguments):
-    """Call ``function(i, *arguments)`` for all i below a number of blocks, in any order.
-
-    The threads of `set_num_threads` do it together. The function must not raise anything.
+    Returns
+    -------
+    llvmlite.ir.Value
     """
-    signature = function.get_call_type(typing, (types.intp, *arguments.types), {})
-    compiled = function.dispatcher.get_compile_result(signature)
+    blocks = alloca_once_value(builder, number(1))
+    with builder.if_then(builder.icmp_signed(">=", nanoseconds, number(SHARED))):
+        kind = ir.FunctionType(intp_t, [])
+        threads = builder.call(get_or_insert_function(builder.module, kind, "dae_threads"), [])
+        most = builder.mul(number(BLOCKS), threads)
+        worthwhile = builder.sdiv(nanoseconds, number(BLOCK))
+        has_others = builder.icmp_signed(">", threads, number(1))
+        many = builder.select(has_others, smaller(builder, most, worthwhile), number(1))
+        builder.store(many, blocks)
+    return builder.load(blocks, typ=intp_t)
 
-    def write(context, builder, _, args):
-        def write_block(builder, index, *values):
-            context.add_linking_libs([compiled.library])
-            context.call_internal_no_propagate(
-                builder, compiled.fndesc, signature, [index, *values]
-            )
 
-        write_shared(builder, args[1], unpack_tuple(builder, args[2]), write_block)
-        return context.get_dummy_value()
+def shared_loop(name, function, arguments, picoseconds, *modules):
+    """Compile a loop in Numba once, as `compiled_loop`, for the threads of `set_num_threads`.
 
-    return types.void(function, blocks, arguments), write
+    Parameters
+    ----------
+    name : str
+    function : callable
+        Compiled by Numba; it returns nothing, and raises nothing. It takes the first index and the
+        one after the last (uint64), along the first axis of the first array, and the arrays. The
+        indices have no sign, since Numba takes a negative one for one from the end: LLVM would then
+        look for the place of each number of a vector.
+    arguments : sequence of numba.types.Array
+        What it takes.
+    picoseconds : int
+        For each byte of the first array, in one thread, about.
+    *modules : module
+
+    Returns
+    -------
+    callable
+        As of `written_loop`.
+    """
+
+    def write(library, builder, *values):
+        def write_block(builder, index, n, blocks, *values):
+            start, length = share_of(builder, n, 1, index, blocks)
+            kinds = [types.uint64, types.uint64, *arguments]
+            stop = builder.add(start, length)
+            call_compiled(library, builder, function, kinds, [start, stop, *values])
+
+        context = cpu_target.target_context
+        first = context.make_array(arguments[0])(context, builder, values[0])
+        n = builder.extract_value(first.shape, 0)
+        work = builder.mul(builder.mul(first.nitems, first.itemsize), number(picoseconds))
+        blocks = wanted_blocks(builder, builder.sdiv(work, number(1000)))
+        blocks = smaller(builder, n, blocks)
+        write_shared(builder, blocks, [n, blocks, *values], write_block)
+        return bool_t(False)
+
+    return written_loop(name, arguments, write, sys.modules[__name__], _matrix, *modules)
 
 
 def write_shared(builder, blocks, values, write_block):

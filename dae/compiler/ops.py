@@ -13,11 +13,12 @@ from pytensor.graph.rewriting.basic import in2out, node_rewriter
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
 from pytensor.tensor.type import integer_dtypes
 
-from dae._machine_code import array_type, cache_key, compiled_loop, flat
+from dae._machine_code import array_type, cache_key, compiled_loop, empty, flat
 from dae.compiler import _gemm, _kernels, _matrix, _threads
-from dae.compiler._kernels import contiguous, repeated, writable
+from dae.compiler._kernels import contiguous, writable
+from dae.compiler._threads import shared_loop
 
-VERSION = 8
+VERSION = 9
 """See `dae._machine_code.cache_key`."""
 
 DTYPES = ("float32", "float64")
@@ -277,38 +278,38 @@ optdb.register("dae_gemm_inplace", in2out(_gemm_inplace), "fast_run", "inplace",
 @register_funcify_and_cache_key(Sigmoid)
 def _numba_sigmoid(op, node, **kwargs):
     """Compile `Sigmoid`."""
-    dtype, modules = node.outputs[0].dtype, (_kernels, _threads)
-    vector = array_type(dtype, 1)
-    loop = compiled_loop(f"dae_sigmoid_{dtype}", _kernels.sigmoid(dtype), [vector] * 2, *modules)
+    dtype = node.outputs[0].dtype
+    types = [array_type(dtype, 1)] * 2
+    loop = shared_loop(
+        f"dae_sigmoid_{dtype}", _kernels.sigmoid(dtype), types, _kernels.SIGMOID, _kernels
+    )
 
     @numba_njit
     def sigmoid(a):
-        y = np.empty(a.shape, a.dtype)
+        y = empty(a.shape, a.dtype)
         loop((flat(contiguous(a)), flat(y)))
         return y
 
-    return sigmoid, cache_key(op, *modules)
+    return sigmoid, cache_key(op, _kernels, _threads, _matrix)
 
 
 @register_funcify_and_cache_key(CrossEntropy)
 def _numba_cross_entropy(op, node, **kwargs):
     """Compile `CrossEntropy`."""
-    dtype, modules = node.outputs[0].dtype, (_kernels, _threads)
-    vector, matrix = array_type(dtype, 1), array_type(dtype, 2)
-    types = [matrix, matrix, vector, matrix]
-    loop = compiled_loop(
-        f"dae_cross_entropy_{dtype}", _kernels.cross_entropy(dtype), types, *modules
-    )
+    dtype = node.outputs[0].dtype
+    types = [array_type(dtype, ndim) for ndim in (2, 2, 1, 2)]
+    function, work = _kernels.cross_entropy(dtype), _kernels.CROSS_ENTROPY
+    loop = shared_loop(f"dae_cross_entropy_{dtype}", function, types, work, _kernels)
 
     @numba_njit
     def cross_entropy(x, a):
         if x.shape != a.shape:
             raise ValueError("the shapes of the inputs and of their reconstructions differ")
-        L, residual = np.empty(a.shape[0], a.dtype), np.empty(a.shape, a.dtype)
+        L, residual = empty(a.shape[:1], a.dtype), empty(a.shape, a.dtype)
         loop((contiguous(x), contiguous(a), L, residual))
         return L, residual
 
-    return cross_entropy, cache_key(op, *modules)
+    return cross_entropy, cache_key(op, _kernels, _threads, _matrix)
 
 
 @register_funcify_and_cache_key(LogLikelihood)
@@ -325,13 +326,13 @@ def _numba_log_likelihood(op, node, **kwargs):
         n_rows, n_out = a.shape
         if y.size != n.item() or y.size > n_rows:
             raise ValueError("there are not as many classes as rows")
-        labels = np.empty(y.size, np.int64)
+        labels = empty(y.shape, np.int64)
         for i in range(y.size):
             label = np.int64(y[i])
             labels[i] = label if label >= 0 else label + n_out
             if not 0 <= labels[i] < n_out:
                 raise IndexError("a class is not among the columns")
-        log_p, gradient = np.empty(y.size, a.dtype), np.empty((n_rows, n_out), a.dtype)
+        log_p, gradient = empty(y.shape, a.dtype), empty(a.shape, a.dtype)
         loop((contiguous(a), labels, log_p, gradient))
         return log_p, gradient
 
@@ -346,7 +347,7 @@ def _numba_row_argmax(op, node, **kwargs):
     def row_argmax(a):
         if not a.shape[1]:
             raise ValueError("attempt to get argmax of an empty sequence")
-        columns = np.empty(a.shape[0], np.int64)
+        columns = empty(a.shape[:1], np.int64)
         _kernels.row_argmax(a, columns)
         return columns
 
@@ -356,31 +357,21 @@ def _numba_row_argmax(op, node, **kwargs):
 @register_funcify_and_cache_key(Gemm)
 def _numba_gemm(op, node, **kwargs):
     """Compile `Gemm`."""
-    row_axis, column_axis = int(op.a_transposed), int(not op.b_transposed)
-    inplace, ndim = op.inplace, node.inputs[0].ndim
     dtype, n_products = node.outputs[0].dtype, len(node.inputs) // 2 - 1
-    n_repeated = 2 - ndim
-    add_products = _gemm.add_products(n_products, dtype, op.a_transposed, op.b_transposed)
-
-    @numba_njit
-    def places(c, m, n):
-        """Return where the result is written, and what is added to the products."""
-        if inplace:
-            out = writable(c)
-            return out, out
-        if c.shape != (m, n)[n_repeated:]:
-            raise ValueError("what is to be added to a product has another shape")
-        return np.empty((m, n), c.dtype), contiguous(c) if ndim else repeated(c, n)
+    orders = op.a_transposed, op.b_transposed
+    added = writable if op.inplace else contiguous
+    places = _gemm.places(op.inplace, *orders)
+    add_products = _gemm.add_products(n_products, dtype, *orders)
 
     @numba_njit
     def product(c, alpha, a, b):
-        out, c = places(c, a.shape[row_axis], b.shape[column_axis])
+        out, c = places(added(c), a, b)
         add_products(out, c, alpha, (contiguous(a), contiguous(b)))
         return out
 
     @numba_njit
     def products(c, alpha, a, b, other_a, other_b):
-        out, c = places(c, a.shape[row_axis], b.shape[column_axis])
+        out, c = places(added(c), a, b)
         a, b = contiguous(a), contiguous(b)
         other_a, other_b = contiguous(other_a), contiguous(other_b)
         add_products(out, c, alpha, (a, b, other_a, other_b))
@@ -400,7 +391,7 @@ def _numba_column_sum(op, node, **kwargs):
 
     @numba_njit
     def column_sum(a):
-        sums = np.empty(a.shape[1], a.dtype)
+        sums = empty(a.shape[1:], a.dtype)
         loop((contiguous(a), sums))
         return sums
 

@@ -13,7 +13,9 @@ import numpy as np
 from numba.extending import register_jitable
 from pytensor.link.numba.dispatch.basic import numba_njit
 
-VERSION = 5
+from dae._machine_code import empty
+
+VERSION = 6
 """See `dae._machine_code.cache_key`."""
 
 WORDS, POSITION, HAS_GAUSS, GAUSS = 624, 624, 625, slice(626, 628)
@@ -122,7 +124,7 @@ def uniform(state, out, params):
         low and high.
     """
     low, width = params[0], params[1] - params[0]
-    u = np.empty(min(out.size, BLOCK), np.float64)
+    u = empty((BLOCK,), np.float64)
     for start in range(0, out.size, BLOCK):
         block = out[start : start + BLOCK]
         random_sample(state, u[: block.size])
@@ -142,7 +144,7 @@ def short_uniform(state, out, params):
         low and high.
     """
     low, width = params[0], params[1] - params[0]
-    u = np.empty(min(out.size, BLOCK), np.float32)
+    u = empty((BLOCK,), np.float32)
     for start in range(0, out.size, BLOCK):
         block = out[start : start + BLOCK]
         random_sample_float32(state, u[: block.size])
@@ -165,7 +167,7 @@ def bernoulli(state, out, params):
     # NumPy inverts the distribution of the rarer outcome and takes its q to the n-th power.
     rarer = p if p <= 0.5 else 1 - p
     threshold = math.exp(math.log(1 - rarer))
-    u = np.empty(min(out.size, BLOCK), np.float64)
+    u = empty((BLOCK,), np.float64)
     for start in range(0, out.size, BLOCK):
         block = out[start : start + BLOCK]
         random_sample(state, u[: block.size])
@@ -184,7 +186,7 @@ def normal(state, out, params):
     params : ndarray of float64, shape (2,)
         Mean and standard deviation.
     """
-    kept, u = state[GAUSS].view(np.float64), np.empty(2, np.float64)
+    kept, u = state[GAUSS].view(np.float64), empty((2,), np.float64)
     for i in range(out.size):
         if state[HAS_GAUSS]:
             gauss, kept[0], state[HAS_GAUSS] = kept[0], 0.0, 0
@@ -278,7 +280,7 @@ def box_muller(dtype):
     @numba_njit(fastmath=False)
     def box_muller(state, out, params):
         n_pairs = (out.size + 1) // 2
-        numbers = np.empty(2 * n_pairs, Float)
+        numbers = empty((2 * n_pairs,), Float)
         sample(state, numbers)
         first, second = numbers[:n_pairs], numbers[n_pairs:]
         for i in range(n_pairs):

@@ -23,11 +23,11 @@ from pytensor.link.numba.dispatch.basic import (
 )
 from pytensor.tensor.type import TensorType
 
-from dae._machine_code import array_type, cache_key, compiled_loop, first_numbers, flat
+from dae._machine_code import array_type, cache_key, compiled_loop, empty, first_numbers, flat
 from dae.random import _twister
 from dae.random._twister import GAUSS, HAS_GAUSS, POSITION, WORDS
 
-VERSION = 4
+VERSION = 5
 """See `dae._machine_code.cache_key`."""
 
 STATE_SIZE = GAUSS.stop
@@ -259,11 +259,11 @@ def numba_random_function(op, node, **kwargs):
 
     @numba_njit(fastmath=False)
     def random_function(state, *args):
-        params = np.empty(2, np.float64)
+        params = empty((2,), np.float64)
         params[0], params[1] = args[first].item(), args[second].item()
         check(params)
         state = state.copy()
-        out = np.empty(first_numbers(args, ndim), dtype)
+        out = empty(first_numbers(args, ndim), dtype)
         loop((state, flat(out), params))
         return state, out
 

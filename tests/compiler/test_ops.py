@@ -1,6 +1,7 @@
 import re
 from functools import cache
 
+import numba
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
@@ -59,7 +60,8 @@ def check(functions, x, a):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_numbers_of_a_vector_are_not_looked_for_one_by_one(loop, dtype):
     dimensions = {"sigmoid": [1, 1], "cross_entropy": [2, 2, 1, 2], "column_sum": [2, 1]}[loop]
-    signature = tuple(array_type(dtype, ndim) for ndim in dimensions)
+    indices = [] if loop == "column_sum" else [numba.types.uint64] * 2
+    signature = (*indices, *(array_type(dtype, ndim) for ndim in dimensions))
     function = getattr(_kernels, loop)(dtype)
     function.compile(signature)
     code = function.inspect_llvm(signature)

@@ -15,6 +15,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numba.core import types
+from numba.core.cgutils import unpack_tuple
+from numba.extending import intrinsic
 from numpy.testing import assert_array_equal
 
 from dae.compiler import _threads, get_num_threads, ops, set_num_threads
@@ -58,6 +60,39 @@ def with_threads(number, function, *args):
     return function(*args)
 
 
+@intrinsic
+def share(typing, function, blocks, arguments):
+    """Call ``function(i, *arguments)`` in threads, for all i below a number of blocks."""
+    signature = function.get_call_type(typing, (types.intp, *arguments.types), {})
+    compiled = function.dispatcher.get_compile_result(signature)
+
+    def write(context, builder, _, args):
+        def write_block(builder, index, *values):
+            context.add_linking_libs([compiled.library])
+            context.call_internal_no_propagate(
+                builder, compiled.fndesc, signature, [index, *values]
+            )
+
+        _threads.write_shared(builder, args[1], unpack_tuple(builder, args[2]), write_block)
+        return context.get_dummy_value()
+
+    return types.void(function, blocks, arguments), write
+
+
+@intrinsic
+def write_wanted_blocks(_, nanoseconds):
+    def write(context, builder, signature, args):
+        return _threads.wanted_blocks(builder, *args)
+
+    return types.intp(types.intp), write
+
+
+@numba.njit
+def wanted_blocks(nanoseconds):
+    return write_wanted_blocks(nanoseconds)
+
+
+dae_threads = types.ExternalFunction("dae_threads", types.intp())
 pthread_self = types.ExternalFunction("pthread_self", types.uintp())
 sched_yield = types.ExternalFunction("sched_yield", types.int32())
 
@@ -76,7 +111,7 @@ def note_thread(i, started, ids, seen):
 @numba.njit
 def thread_ids(blocks, seen):
     started, ids = np.zeros(blocks, np.int64), np.zeros(blocks, np.uintp)
-    _threads.share(note_thread, blocks, (started, ids, seen))
+    share(note_thread, blocks, (started, ids, seen))
     return ids
 
 
@@ -160,14 +195,18 @@ def test_two_products(functions, sizes, dtype, seed):
 
 
 def test_small_work_is_not_divided():
-    assert _threads.wanted_blocks.py_func(_threads.SHARED - 1) == 1
+    assert wanted_blocks(_threads.SHARED - 1) == 1
+    assert wanted_blocks(_threads.SHARED) == _threads.SHARED // _threads.BLOCK
+    assert wanted_blocks(10**9) == 3 * _threads.BLOCKS
+    set_num_threads(1)
+    assert wanted_blocks(10**9) == 1
 
 
 def test_several_threads_of_python_call_at_once():
     @numba.njit(nogil=True)
     def ids_without_gil(blocks):
         started, ids = np.zeros(blocks, np.int64), np.zeros(blocks, np.uintp)
-        _threads.share(note_thread, blocks, (started, ids, 1))
+        share(note_thread, blocks, (started, ids, 1))
         return ids
 
     ids_without_gil(1)
@@ -199,8 +238,8 @@ def test_threads_that_have_to_be_waited_for_are_not_used_for_a_while():
     @numba.njit
     def others(blocks, spins):
         seen = np.zeros(blocks, np.bool_)
-        _threads.share(hold, blocks, (pthread_self(), np.full(blocks, spins), seen))
-        return seen.any(), _threads.available_threads()
+        share(hold, blocks, (pthread_self(), np.full(blocks, spins), seen))
+        return seen.any(), dae_threads()
 
     _threads._pool.penalty.value = 1_000_000
     # Another process that takes this core away is waited for as well as a thread with a block.
