@@ -11,18 +11,19 @@ row of b is loaded once, and multiplied by one number of each row of a.
 """
 
 import sys
+from contextlib import contextmanager
 from functools import cache, partial, reduce
 
 import llvmlite.binding
 from llvmlite import ir
 from numba.core import types
 from numba.core.cgutils import alloca_once_value, bool_t, int32_t, intp_t, unpack_tuple
-from numba.core.imputils import impl_ret_borrowed, impl_ret_new_ref
 from numba.extending import intrinsic
 from numba.np.arrayobj import _empty_nd_impl
 
 from dae._machine_code import compile_once, write_c_call
 from dae.compiler import _matrix, _threads
+from dae.compiler._kernels import contiguous_arrays, write_writable
 from dae.compiler._matrix import (
     ITEMSIZES,
     Matrix,
@@ -264,68 +265,87 @@ def divided(builder, m, n, rows, terms, most, itemsize, height, width):
 
 
 @cache
-def places(inplace, a_transposed, b_transposed):
-    """Return the function that tells where a product is written, and what is added to it.
+def add_products(n_products, dtype, a_transposed, b_transposed, inplace):
+    """Return the function that computes c plus alpha times one matrix product, or two.
 
-    Its arguments are what `Gemm` adds, C-contiguous, and a and b. The first result is new memory
-    or, in place, that of what is added; the second a row for all rows, or a matrix.
+    For code that Numba compiles. Its arguments are those of `Gemm`. Each block of c is read from
+    memory once, and of the result written once. It is all written for LLVM, since PyTensor would
+    have Numba compile a function of Python twice.
     """
+    name = compile_products(n_products, dtype, a_transposed, b_transposed)
+    orders = [-1 if transposed else 1 for transposed in (a_transposed, b_transposed)] * n_products
 
-    @intrinsic
-    def places(_, c, a, b):
-        matrix = types.Array(c.dtype, 2, "C")
-        added = c if c.ndim else types.Array(c.dtype, 1, "C")
-        pair = types.Tuple([matrix, added])
+    def product(_, c, alpha, a, b):
+        return typed(c, alpha, a, b)
+
+    def products(_, c, alpha, a, b, other_a, other_b):
+        return typed(c, alpha, a, b, other_a, other_b)
+
+    def typed(c, *others):
+        result = types.Array(c.dtype, 2, "C")
+        kinds = [result if inplace else c, *others]
 
         def write(context, builder, signature, args):
-            if inplace:
-                result = context.make_tuple(builder, pair, [args[0]] * 2)
-                return impl_ret_borrowed(context, builder, pair, result)
-            c_array, a_array, b_array = (
-                context.make_array(kind)(context, builder, value)
-                for kind, value in zip((c, a, b), args, strict=True)
-            )
-            rows = unpack_tuple(builder, a_array.shape)[a_transposed]
-            columns = unpack_tuple(builder, b_array.shape)[not b_transposed]
-            lengths = unpack_tuple(builder, c_array.shape)
-            for length, wanted in zip(lengths, [rows, columns][2 - c.ndim :], strict=True):
-                is_other = builder.icmp_signed("!=", length, wanted)
-                with builder.if_then(is_other, likely=False):
-                    message = "what is to be added to a product has another shape"
-                    context.call_conv.return_user_exc(builder, ValueError, (message,))
-            out = _empty_nd_impl(context, builder, matrix, [rows, columns])
-            if c.ndim:
-                context.nrt.incref(builder, c, args[0])
-                what = c_array
-            else:
-                what = _empty_nd_impl(context, builder, added, [columns])
-                element = context.get_data_type(c.dtype)
-                value = Matrix(builder, c_array.data, element, 0).load(0, 0, 1)
-                with loop(builder, columns) as j:
-                    Matrix(builder, what.data, element, 0).store(value, 0, j)
-            result = context.make_tuple(builder, pair, [out._getvalue(), what._getvalue()])
-            return impl_ret_new_ref(context, builder, pair, result)
+            start = write_writable(context, builder, c, args[0]) if inplace else args[0]
+            with contiguous_arrays(context, builder, kinds, [start, *args[1:]]) as arrays:
+                added, alpha, *matrices = arrays
+                values, shapes = [], []
+                for array, order in zip(matrices, orders, strict=True):
+                    shape = unpack_tuple(builder, array.shape)
+                    values += [array.data, *shape]
+                    shapes.append(shape[::order])
+                m, n = shapes[0][0], shapes[1][1]
+                pairs = []
+                for (rows, k), (k_of_b, columns) in zip(shapes[::2], shapes[1::2], strict=True):
+                    pairs += [(rows, m), (k, k_of_b), (columns, n)]
+                check(context, builder, pairs, "the shapes of the matrices of a product do not fit")
+                pairs = zip(unpack_tuple(builder, added.shape), [m, n][2 - c.ndim :], strict=True)
+                message = "what is to be added to a product has another shape"
+                check(context, builder, pairs, message)
+                out = added if inplace else _empty_nd_impl(context, builder, result, [m, n])
+                with repeated(context, builder, c, added, n) as start_of_c:
+                    c_step = n if c.ndim == 2 else number(0)
+                    values = [out.data, m, n, start_of_c, c_step, alpha.data, *values]
+                    write_c_call(context, builder, name, values)
+            return out._getvalue()
 
-        return pair(c, a, b), write
+        return result(c, *others), write
 
-    return places
+    return intrinsic(product if n_products == 1 else products)
+
+
+def check(context, builder, pairs, message):
+    """Write code that raises ValueError if numbers that belong together differ."""
+    for pair in pairs:
+        differ = builder.icmp_signed("!=", *pair)
+        with builder.if_then(differ, likely=False):
+            context.call_conv.return_user_exc(builder, ValueError, (message,))
+
+
+@contextmanager
+def repeated(context, builder, kind, array, n):
+    """Yield where an array begins; a number is repeated n times for that, in memory of its own."""
+    if kind.ndim:
+        yield array.data
+        return
+    kind = types.Array(kind.dtype, 1, "C")
+    row = _empty_nd_impl(context, builder, kind, [n])
+    element = context.get_data_type(kind.dtype)
+    value = Matrix(builder, array.data, element, 0).load(0, 0, 1)
+    with loop(builder, n) as j:
+        Matrix(builder, row.data, element, 0).store(value, 0, j)
+    yield row.data
+    context.nrt.decref(builder, kind, row._getvalue())
 
 
 @cache
-def add_products(n_products, dtype, a_transposed, b_transposed):
-    """Return the function that computes c plus alpha times one matrix product, or two.
-
-    Its arguments are where the result is written; c, which is a row for all rows, a matrix, or
-    where the result is written; alpha (without dimensions); and a tuple of a, b, and those of the
-    second product. All are C-contiguous. Each block of c is read from memory once, and of the
-    result written once.
-    """
+def compile_products(n_products, dtype, a_transposed, b_transposed):
+    """Compile the code of `add_products` for C-contiguous arrays once, and return its name."""
     element = {"float32": ir.FloatType(), "float64": ir.DoubleType()}[dtype]
     register_size, height = registers()
     itemsize = ITEMSIZES[element]
     vector = register_size // itemsize
     width = 2 * vector
-    a_order, b_order = (-1 if transposed else 1 for transposed in (a_transposed, b_transposed))
     facts = n_products, dtype, int(a_transposed), int(b_transposed), register_size, height
     name = "_".join(map(str, ["dae_add_products", *facts]))
 
@@ -394,30 +414,4 @@ def add_products(n_products, dtype, a_transposed, b_transposed):
         _threads,
     )
 
-    @intrinsic
-    def add_products(_, out, c, alpha, matrices):
-        kinds = [out, c, alpha, *matrices]
-
-        def write_call(context, builder, signature, args):
-            parts, fit = [], []
-            for kind, value in zip(
-                kinds, [*args[:3], *unpack_tuple(builder, args[3])], strict=True
-            ):
-                array = context.make_array(kind)(context, builder, value)
-                parts.append([array.data, *unpack_tuple(builder, array.shape)])
-            (out, m, n), (c, *_), (alpha,), *factors = parts
-            for (_, *a), (_, *b) in zip(factors[::2], factors[1::2], strict=True):
-                [rows, k], [k_of_b, columns] = a[::a_order], b[::b_order]
-                pairs = [(rows, m), (k, k_of_b), (columns, n)]
-                fit += [builder.icmp_signed("==", *pair) for pair in pairs]
-            with builder.if_then(builder.not_(reduce(builder.and_, fit)), likely=False):
-                message = "the shapes of the matrices of a product do not fit"
-                context.call_conv.return_user_exc(builder, ValueError, (message,))
-            c_step = n if kinds[1].ndim == 2 else number(0)
-            values = [out, m, n, c, c_step, alpha, *(value for part in factors for value in part)]
-            write_c_call(context, builder, name, values)
-            return context.get_dummy_value()
-
-        return types.void(out, c, alpha, matrices), write_call
-
-    return add_products
+    return name

@@ -8,6 +8,7 @@ LLVM from making vectors.
 """
 
 import math
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import cache
 
@@ -238,20 +239,16 @@ def copied(a):
     return out
 
 
-@intrinsic
-def writable(_, a):
-    """Return a matrix to write to: itself if it is C-contiguous, else a copy.
+def write_writable(context, builder, kind, value):
+    """Write code that returns a new reference to a matrix to write to.
 
-    The memory between the rows or columns of any other may be somebody else's.
+    It is the given one if that is C-contiguous, else a copy: the memory between the rows or columns
+    of any other may be somebody else's.
     """
-    kind = types.Array(a.dtype, a.ndim, "C")
-
-    def write(context, builder, signature, args):
-        if a == kind:
-            return impl_ret_borrowed(context, builder, kind, args[0])
-        return context.compile_internal(builder, lambda a: copied(a), signature, args)
-
-    return kind(a), write
+    result = types.Array(kind.dtype, kind.ndim, "C")
+    if kind == result:
+        return impl_ret_borrowed(context, builder, result, value)
+    return context.compile_internal(builder, lambda a: copied(a), result(kind), [value])
 
 
 @intrinsic
@@ -275,14 +272,32 @@ def made_contiguous(a):
     return copied(a)
 
 
+def write_contiguous(context, builder, kind, value):
+    """Write code that returns a new reference to a C-contiguous array: the given one, or a copy."""
+    result = kind.copy(layout="C")
+    if kind.layout == "C" or kind.ndim == 0:
+        return impl_ret_borrowed(context, builder, result, value)
+    make = made_contiguous if kind.ndim == 2 else lambda a: np.ascontiguousarray(a)
+    return context.compile_internal(builder, make, result(kind), [value])
+
+
+@contextmanager
+def contiguous_arrays(context, builder, kinds, values):
+    """Yield C-contiguous arrays, those given or copies, which are freed behind."""
+    references = [
+        (kind.copy(layout="C"), write_contiguous(context, builder, kind, value))
+        for kind, value in zip(kinds, values, strict=True)
+    ]
+    yield [context.make_array(kind)(context, builder, value) for kind, value in references]
+    for kind, value in references:
+        context.nrt.decref(builder, kind, value)
+
+
 @intrinsic
 def contiguous(_, a):
     """Return an array whose numbers lie side by side, row by row: itself, or a copy."""
-    make = made_contiguous if a.ndim == 2 else lambda a: np.ascontiguousarray(a)
 
     def write(context, builder, signature, args):
-        if a.layout == "C" or a.ndim == 0:
-            return impl_ret_borrowed(context, builder, signature.return_type, args[0])
-        return context.compile_internal(builder, make, signature, args)
+        return write_contiguous(context, builder, a, args[0])
 
     return a.copy(layout="C")(a), write

@@ -15,7 +15,7 @@ from pytensor.tensor.type import integer_dtypes
 
 from dae._machine_code import array_type, cache_key, compiled_loop, empty, flat
 from dae.compiler import _gemm, _kernels, _matrix, _threads
-from dae.compiler._kernels import contiguous, writable
+from dae.compiler._kernels import contiguous
 from dae.compiler._threads import shared_loop
 
 VERSION = 9
@@ -358,28 +358,11 @@ def _numba_row_argmax(op, node, **kwargs):
 def _numba_gemm(op, node, **kwargs):
     """Compile `Gemm`."""
     dtype, n_products = node.outputs[0].dtype, len(node.inputs) // 2 - 1
-    orders = op.a_transposed, op.b_transposed
-    added = writable if op.inplace else contiguous
-    places = _gemm.places(op.inplace, *orders)
-    add_products = _gemm.add_products(n_products, dtype, *orders)
-
-    @numba_njit
-    def product(c, alpha, a, b):
-        out, c = places(added(c), a, b)
-        add_products(out, c, alpha, (contiguous(a), contiguous(b)))
-        return out
-
-    @numba_njit
-    def products(c, alpha, a, b, other_a, other_b):
-        out, c = places(added(c), a, b)
-        a, b = contiguous(a), contiguous(b)
-        other_a, other_b = contiguous(other_a), contiguous(other_b)
-        add_products(out, c, alpha, (a, b, other_a, other_b))
-        return out
-
+    flags = op.a_transposed, op.b_transposed, op.inplace
+    add_products = _gemm.add_products(n_products, dtype, *flags)
     facts = {"n_products": n_products, "registers": _gemm.registers()}
     key = cache_key(op, _kernels, _threads, _gemm, _matrix, **facts)
-    return (product if n_products == 1 else products), key
+    return add_products, key
 
 
 @register_funcify_and_cache_key(ColumnSum)

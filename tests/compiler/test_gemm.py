@@ -19,15 +19,16 @@ TRANSPOSES = [(False, False), (False, True), (True, False), (True, True)]
 
 
 @cache
-def product(registers, dtype, transposes, n_products=1):
-    """The loop for some registers, whatever this machine has."""
+def product(registers, dtype, transposes, inplace, n_products=1):
+    """The function for some registers, whatever this machine has."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_gemm, "registers", lambda: registers)
-        add_products = _gemm.add_products.__wrapped__(n_products, dtype, *transposes)
+        patch.setattr(_gemm, "compile_products", _gemm.compile_products.__wrapped__)
+        add_products = _gemm.add_products.__wrapped__(n_products, dtype, *transposes, inplace)
 
     @numba.njit
-    def product(out, c, alpha, *matrices):
-        add_products(out, c, alpha, matrices)
+    def product(*args):
+        return add_products(*args)
 
     return product
 
@@ -36,7 +37,7 @@ def guarded(values):
     """Copy a matrix to between NaNs; what reads beyond it gets them."""
     room = np.full(values.size + 200, np.nan, values.dtype)
     inside = room[100:-100].reshape(values.shape)
-    inside[:] = values
+    inside[...] = values
     return inside, room
 
 
@@ -48,14 +49,14 @@ def guarded(values):
     other_k=st.one_of(st.none(), st.integers(0, 3), st.integers(0, 300)),
     dtype=st.sampled_from(["float32", "float64"]),
     transposes=st.sampled_from(TRANSPOSES),
-    kind=st.sampled_from(["row", "matrix", "in place"]),
+    ndim=st.integers(0, 2),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_products(m, n, k, other_k, dtype, transposes, kind, seed):
+def test_products(m, n, k, other_k, dtype, transposes, ndim, seed):
     if transposes != (True, False):  # of a gradient; the others differ in one product already
         other_k = None
     rng = np.random.default_rng(seed)
-    start = rng.normal(size=n if kind == "row" else (m, n)).astype(dtype)
+    start = rng.normal(size=(m, n)[2 - ndim :]).astype(dtype)
     c, alpha = np.broadcast_to(start, (m, n)), np.array(-0.3, dtype)
     matrices, exact, size = [], c.astype(np.longdouble), np.abs(c)
     for terms in [k] if other_k is None else [k, other_k]:
@@ -68,12 +69,15 @@ def test_products(m, n, k, other_k, dtype, transposes, kind, seed):
     results = []
     for registers in REGISTERS:
         inside = [guarded(matrix)[0] for matrix in matrices]
-        result, room = guarded(c if kind == "in place" else np.full((m, n), np.nan, dtype))
-        added = result if kind == "in place" else guarded(start)[0]
-        product(registers, dtype, transposes, len(matrices) // 2)(result, added, alpha, *inside)
+        result, room = guarded(c)
+        facts = dtype, transposes, True, len(matrices) // 2
+        product(registers, *facts)(result, alpha, *inside)
         assert np.all(np.abs(result - exact) <= bound)
         assert np.all(np.isnan(np.concatenate([room[:100], room[-100:]])))
         results.append(result)
+        facts = dtype, transposes, False, len(matrices) // 2
+        new = product(registers, *facts)(guarded(start)[0], alpha, *inside)
+        assert_array_equal(new, result)
     # The digits do not depend on the size of the registers.
     assert_array_equal(results[0], results[1])
     assert_array_equal(results[0], results[2])
@@ -81,7 +85,7 @@ def test_products(m, n, k, other_k, dtype, transposes, kind, seed):
     parts = c.copy()
     for pair in zip(matrices[::2], matrices[1::2], strict=True):
         pair = map(np.ascontiguousarray, pair)
-        product(REGISTERS[0], dtype, transposes)(parts, parts, alpha, *pair)
+        product(REGISTERS[0], dtype, transposes, True)(parts, alpha, *pair)
     assert_array_equal(results[0], parts)
 
 
@@ -97,7 +101,7 @@ def test_nan_and_infinity_stay_in_their_rows_and_columns(transposes):
     )
     for registers in REGISTERS:
         c = np.zeros((23, 37))
-        product(registers, "float64", transposes)(c, c, np.array(1.0), left, right)
+        product(registers, "float64", transposes, True)(c, np.array(1.0), left, right)
         assert_array_equal(c, expected)
 
 

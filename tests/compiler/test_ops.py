@@ -1,4 +1,5 @@
 import re
+import sys
 from functools import cache
 
 import numba
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numba.core.runtime import _nrt_python, rtsys
 from numpy.testing import assert_allclose, assert_array_equal
 
 from dae._machine_code import array_type
@@ -286,6 +288,38 @@ def test_operands_that_are_not_contiguous():
     assert_allclose(product, a[::2, ::2] @ b[:, ::-1])
     assert_allclose(z, 1 / (1 + np.exp(-a[:, 1::3].T)))
     assert_allclose(f(np.asfortranarray(a), b)[0], product)
+
+
+@pytest.mark.parametrize("layout", ["C", "F", "neither"])
+def test_memory_is_given_back(layout):
+    a, b, c, y = pt.dmatrix(), pt.dmatrix(), pt.dmatrix(), pt.lvector()
+    outputs = [
+        *(ops.Gemm()(start, 1, a, b) for start in (0, c[0], c)),
+        ops.Gemm(True)(c, 1, a, b, b, a),
+        ops.Gemm(inplace=True)(c, 1, a, b),
+        ops.sigmoid(a),
+        *ops.cross_entropy(a, b),
+        ops.column_sum(a),
+        *ops.log_likelihood(a, y, 8),
+        ops.row_argmax(a),
+    ]
+    inputs = [a, b, pytensor.In(c, borrow=True, mutable=True), y]
+    f = pytensor.function(inputs, outputs, accept_inplace=True)
+    matrices = [np.ones((16, 16))[::2, ::2] for _ in range(3)]
+    if layout != "neither":
+        matrices = [np.array(matrix, order=layout) for matrix in matrices]
+    arguments = *matrices, np.zeros(8, np.int64)
+
+    def held():
+        stats = rtsys.get_allocation_stats()
+        return stats.mi_alloc - stats.mi_free, *map(sys.getrefcount, arguments)
+
+    _nrt_python.memsys_enable_stats()
+    f(*arguments)
+    before = held()
+    for _ in range(20):
+        f(*arguments)
+    assert held() == before
 
 
 @pytest.mark.parametrize("mode", MODES)
