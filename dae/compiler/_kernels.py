@@ -242,8 +242,8 @@ def copied(a):
 def write_writable(context, builder, kind, value):
     """Write code that returns a new reference to a matrix to write to.
 
-    It is the given one if that is C-contiguous, else a copy: the memory between the rows or columns
-    of any other may be somebody else's.
+    It is the given one if that is C-contiguous and not read-only, else a copy: the memory between
+    the rows or columns of any other may be somebody else's.
     """
     result = types.Array(kind.dtype, kind.ndim, "C")
     if kind == result:
