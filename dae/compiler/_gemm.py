@@ -26,6 +26,7 @@ from dae.compiler import _matrix, _threads
 from dae.compiler._kernels import contiguous_arrays, write_writable
 from dae.compiler._matrix import (
     ITEMSIZES,
+    LINE,
     Matrix,
     buffer,
     ceiling,
@@ -41,7 +42,7 @@ from dae.compiler._matrix import (
 )
 from dae.compiler._threads import wanted_blocks, write_shared
 
-VERSION = 14
+VERSION = 15
 """See `dae._machine_code.cache_key`."""
 
 DEPTH = 264
@@ -52,15 +53,28 @@ ROWS, COLUMNS = 520, 2048
 many that most minibatches are one block, for which b has to be read and copied only once."""
 
 COPIED = {4: 400, 8: 200}
-"""Rows of a block at most where a is transposed, by the bytes of a number: so few that a copy of
-theirs fits on the stack of a thread, which has half a megabyte on macOS."""
+"""Rows of a block at most where tiles of a are copied, by the bytes of a number: so few that the
+copy fits on the stack of a thread, which has half a megabyte on macOS."""
 
-TALL, WIDE, DEEP = 60, 8, 32
-"""From how many rows, strips and terms on matrices are copied to where they lie close together."""
+TALL = {5: 20, 10: 60}
+"""From how many rows on, by the rows of a tile, strips of b are copied to where they lie close
+together; and tiles of a, if there are so many strips and terms as below."""
+
+WIDE, DEEP = 8, 32
+"""Strips and terms."""
 
 BAND = 8
 """Columns of a tile that are copied before those of the next one, where a is transposed: so few
 that what lies beside them in memory, and belongs to the next tile, is still in the cache then."""
+
+APART = 5
+"""Rows of a tile at most of which each is found by an address of its own, in a register, where LLVM
+would go from one to the next by an addition."""
+
+TOGETHER = 4
+"""Terms that are added in one step of a loop where tiles and strips lie close together. What counts
+the steps then takes few instructions, and the products the most of them: that helps above all
+where something else runs on the same core."""
 
 SHALLOW = 64
 """Up to how many terms the result is what is large, and written in the order of its memory."""
@@ -78,26 +92,52 @@ def registers():
     return (32 if features.get("avx") else 16), 5
 
 
-def write_tile(builder, rows, width, mask, depth, out, c, alpha, a, b, ahead):
+def are_copied(a_transposed):
+    """Return whether tiles of a are copied to where each lies close together.
+
+    With the widest registers, a number that is loaded serves for so many columns that it is only
+    worth it where the numbers of a column are rows apart.
+    """
+    return a_transposed or registers()[0] < 64
+
+
+def write_tile(builder, rows, width, mask, depth, out, c, alpha, a, b, ahead=None, together=1):
     """Write code that computes c + alpha a b, for a number of rows, columns and terms.
 
     A mask leaves out columns that there are not. What will be needed next is fetched into the
     cache: rows of a matrix, if any, beside those of b, and what lies below in c and the result.
+    So many terms are added in one step of the loop, which is worth it where the steps of a and b
+    are known: then it takes no instruction to find them.
     """
     fused = ["contract"]
     zeros = ir.VectorType(c.element, width)([0.0] * width)
     sums = [alloca_once_value(builder, zeros) for _ in range(rows)]  # LLVM makes them registers
+    a_rows = [a.part(i, 0) for i in range(rows)]
+    if a.row_step != 1 and rows <= APART:
+        a_rows = [row.hidden() for row in a_rows]
     for i in range(rows):
         c.prefetch(i + rows, 0, width)
         out.prefetch(i + rows, 0, width)
-    with loop(builder, depth) as k:
-        row = b.load(k, 0, width, mask)
-        if ahead is not None:
-            ahead.prefetch(k, 0, width)
-        for i in range(rows):
-            term = builder.fmul(a.repeat(i, k, width), row, flags=fused)
-            total = builder.load(sums[i], typ=zeros.type)
-            builder.store(builder.fadd(total, term, flags=fused), sums[i])
+
+    def write_step(k, terms):
+        factors = [row.part(0, k) for row in a_rows]
+        columns = b.part(k, 0)
+        for term in range(terms):
+            row = columns.load(term, 0, width, mask)
+            if ahead is not None:
+                ahead.part(k, 0).prefetch(term, 0, width)
+            for i in range(rows):
+                product = builder.fmul(factors[i].repeat(0, term, width), row, flags=fused)
+                total = builder.load(sums[i], typ=zeros.type)
+                builder.store(builder.fadd(total, product, flags=fused), sums[i])
+
+    rest = builder.srem(depth, number(together))
+    most = builder.sub(depth, rest)
+    with loop(builder, most, together) as k:
+        write_step(k, together)
+    if together > 1:
+        with loop(builder, rest) as k:
+            write_step(builder.add(most, k), 1)
     # All are loaded before one is stored: processors let a load wait for a masked store nearby.
     totals = []
     for i in range(rows):
@@ -108,19 +148,18 @@ def write_tile(builder, rows, width, mask, depth, out, c, alpha, a, b, ahead):
         out.store(totals[i], i, 0, mask)
 
 
-def write_transpose(builder, side, source, target):
-    """Write code that copies the transpose of a square.
+def transposed(builder, rows):
+    """Return the columns of a square, as vectors, given its rows.
 
-    Interleaving its upper rows with its lower ones, as often as it can be halved, transposes it.
+    Interleaving the upper rows with the lower ones, as often as it can be halved, transposes it.
     """
-    rows = [source.load(i, 0, side) for i in range(side)]
+    side = len(rows)
     order = [i // 2 + side * (i % 2) for i in range(2 * side)]
     left, right = (ir.VectorType(int32_t, side)(half) for half in (order[:side], order[side:]))
     for _ in range(side.bit_length() - 1):
         pairs = zip(rows[: side // 2], rows[side // 2 :], strict=True)
         rows = [builder.shuffle_vector(*pair, half) for pair in pairs for half in (left, right)]
-    for i in range(side):
-        target.store(rows[i], i, 0)
+    return rows
 
 
 def write_columns(builder, vector, width, there, mask, depth, b, columns):
@@ -128,48 +167,86 @@ def write_columns(builder, vector, width, there, mask, depth, b, columns):
     if b.is_transposed:
         for k, side in spans(builder, depth, [vector, 1] if mask is None else [1]):
             with loop(builder, there, side) as j:
-                write_transpose(builder, side, b.part(k, j).T, columns.part(k, j))
+                rows = [b.T.part(j, k).load(i, 0, side) for i in range(side)]
+                for i, column in enumerate(transposed(builder, rows)):
+                    columns.part(k, j).store(column, i, 0)
     else:
         with loop(builder, depth) as k:
             columns.store(b.load(k, 0, width, mask), k, 0)
 
 
-def write_panels(builder, vector, height, rows, depth, a, panels):
-    """Write code that copies a, which is transposed, to where tile follows tile, column by column.
+def tile_of(builder, depth, panels, i):
+    """Return where the tile that begins at row i is copied to, and has a row for each column.
 
-    Vectors are stored whole: what is too much is overwritten by the next column of the tile, and
-    there is room for one more behind its last.
+    Vectors are stored there whole: what is too much is overwritten by the next row, and there is
+    room for one more behind the last.
     """
+    return panels.part(0, builder.mul(i, builder.add(depth, number(1))))
+
+
+def write_panels_of_rows(builder, vector, height, m, depth, a, panels):
+    """Write code that copies a to where tile follows tile, column by column."""
+    with loop(builder, m, height) as i:
+        # The last tile may have fewer rows; then its last one is copied in their place.
+        last = builder.sub(m, number(1))
+        rows = [a.part(smaller(builder, builder.add(i, number(j)), last), 0) for j in range(height)]
+        tile = tile_of(builder, depth, panels, i)
+        for k, side in spans(builder, depth, [vector, 1]):
+            squares = []
+            for start in range(0, height, side):
+                square = [row.load(0, k, side) for row in rows[start : start + side]]
+                square += square[-1:] * (side - len(square))
+                squares.append(transposed(builder, square))
+            for within, parts in enumerate(zip(*squares, strict=True)):
+                for j, part in enumerate(parts):
+                    tile.part(k, 0).store(part, within, j * side)
+
+
+def write_panels_of_columns(builder, vector, height, m, depth, a, panels):
+    """Write code that does the same where columns are what lies together in memory."""
     with (
         loop(builder, depth, BAND) as first,
-        loop(builder, rows, height) as i,
+        loop(builder, m, height) as i,
         loop(builder, smaller(builder, builder.sub(depth, first), BAND)) as within,
     ):
         k = builder.add(first, within)
-        there = smaller(builder, builder.sub(rows, i), height)
-        column = builder.mul(i, builder.add(depth, number(1)))
-        column = builder.add(column, builder.mul(k, number(height)))
+        there = smaller(builder, builder.sub(m, i), height)
+        tile = tile_of(builder, depth, panels, i)
         for start in range(0, height, vector):
             mask = first_lanes(builder, vector, builder.sub(there, number(start)))
-            numbers = a.T.part(k, i).load(0, start, vector, mask)
-            panels.store(numbers, 0, builder.add(column, number(start)))
+            tile.store(a.T.part(k, i).load(0, start, vector, mask), k, start)
+
+
+def write_fetch(builder, width, depth, b, i, tiles):
+    """Write code that fetches a share of b into the cache, while number i of the tiles is made."""
+    share = ceiling(builder, depth, tiles)
+    first = builder.mul(i, share)
+    share = smaller(builder, share, builder.sub(depth, first))
+    if b.is_transposed:
+        line = LINE // b.itemsize
+        with loop(builder, width) as j, loop(builder, share, line) as k:
+            b.T.part(j, builder.add(first, k)).prefetch(0, 0, line)
+    else:
+        with loop(builder, share) as k:
+            b.prefetch(builder.add(first, k), 0, width)
 
 
 def write_product(builder, vector, height, m, n, depth, out, c, alpha, a, b):
     """Write code that computes c + alpha a b, strip by strip and tile by tile."""
-    if a.is_transposed:
-        tile_step, a = write_close_columns(builder, vector, height, m, n, depth, a)
-    else:
-        tile_step = a.row_step
-    is_tall = builder.icmp_signed(">=", m, number(TALL))
+    is_tall = builder.icmp_signed(">=", m, number(TALL[height]))
+    tile_step, is_close = a.row_step, None
+    if are_copied(a.is_transposed):
+        tile_step, a, is_close = write_close_tiles(builder, vector, height, m, n, depth, is_tall, a)
     copies = buffer(builder, 2 * vector * DEPTH, b.element)
+    tiles = larger(builder, builder.sdiv(m, number(height)), 1)
     for j, width, there, mask in strips(builder, vector, n):
         columns, copy = b.part(0, j), Matrix(builder, copies, b.element, width)
+        following, ahead = b.part(0, builder.add(j, number(width))), None
         if b.is_transposed:
             write_columns(builder, vector, width, there, mask, depth, columns, copy)
-            columns, ahead = copy, None
+            columns = copy
         else:
-            ahead = columns.part(0, width)
+            ahead = following
             with builder.if_then(is_tall):
                 write_columns(builder, vector, width, there, mask, depth, columns, copy)
             start = builder.select(is_tall, copy.start, columns.start)
@@ -180,12 +257,22 @@ def write_product(builder, vector, height, m, n, depth, out, c, alpha, a, b):
             tile = a.part(in_tile, 0)
             place = builder.mul(builder.sub(i, in_tile), number(tile_step))
             tile.start = builder.gep(tile.start, [place], source_etype=a.element)
-            parts = out.part(i, j), c.part(i, j), alpha, tile, columns, ahead
-            write_tile(builder, rows, width, mask, depth, *parts)
+            parts = rows, width, mask, depth, out.part(i, j), c.part(i, j), alpha
+            if is_close is None or mask is not None or rows < height:
+                write_tile(builder, *parts, tile, columns, ahead)
+                continue
+            with builder.if_else(is_close) as (close, apart):
+                with close:
+                    index = builder.sdiv(i, number(height))
+                    write_fetch(builder, width, depth, following, index, tiles)
+                    tile_of_copy = Matrix(builder, tile.start, a.element, 1, height)
+                    write_tile(builder, *parts, tile_of_copy, copy, together=TOGETHER)
+                with apart:
+                    write_tile(builder, *parts, tile, columns, ahead)
 
 
-def write_close_columns(builder, vector, height, m, n, depth, a):
-    """Write code that copies a, which is transposed, if that is worth it.
+def write_close_tiles(builder, vector, height, m, n, depth, is_tall, a):
+    """Write code that copies a to where each tile lies close together, if that is worth it.
 
     Returns
     -------
@@ -193,17 +280,29 @@ def write_close_columns(builder, vector, height, m, n, depth, a):
         How far the rows of a tile are from those of the next, divided by the number of rows.
     a : Matrix
         The copy or a itself; its steps hold within a tile.
+    is_close : llvmlite.ir.Value
+        Whether it is the copy (i1).
     """
     is_wide = builder.icmp_signed(">=", n, number(2 * vector * WIDE))
-    is_worth_it = builder.and_(is_wide, builder.icmp_signed(">=", depth, number(DEEP)))
+    is_deep = builder.icmp_signed(">=", depth, number(DEEP))
+    is_close = builder.and_(is_tall, builder.and_(is_wide, is_deep))
     room = buffer(builder, COPIED[a.itemsize] * (DEPTH + 1), a.element)
-    panels = Matrix(builder, room, a.element, 0)
-    with builder.if_then(is_worth_it):
+    panels = Matrix(builder, room, a.element, height)
+    write_panels = write_panels_of_columns if a.is_transposed else write_panels_of_rows
+    with builder.if_then(is_close):
         write_panels(builder, vector, height, m, depth, a, panels)
-    start = builder.select(is_worth_it, panels.start, a.start)
-    column_step = builder.select(is_worth_it, number(height), number(a.column_step))
-    tile_step = builder.select(is_worth_it, builder.add(depth, number(1)), number(1))
-    return tile_step, Matrix(builder, start, a.element, 1, column_step)
+    start, row_step, column_step, tile_step = (
+        builder.select(is_close, number(of_copy), number(of_a))
+        for of_copy, of_a in [
+            (panels.start, a.start),
+            (1, a.row_step),
+            (height, a.column_step),
+            (builder.add(depth, number(1)), a.row_step),
+        ]
+    )
+    if a.is_transposed:
+        row_step = 1  # in either case, which is to be known
+    return tile_step, Matrix(builder, start, a.element, row_step, column_step), is_close
 
 
 def write_outer_products(builder, vector, rows, columns, out, c, alpha, products):
@@ -286,32 +385,56 @@ def add_products(n_products, dtype, a_transposed, b_transposed, inplace):
         kinds = [result if inplace else c, *others]
 
         def write(context, builder, signature, args):
+            shape_of_c, _, *shapes = (
+                unpack_tuple(builder, context.make_array(kind)(context, builder, value).shape)
+                for kind, value in zip(signature.args, args, strict=True)
+            )
+            # Before any copy is made: an error leaves at once, and would not free it.
+            m, n = check_shapes(context, builder, shape_of_c, shapes, orders)
             start = write_writable(context, builder, c, args[0]) if inplace else args[0]
             with contiguous_arrays(context, builder, kinds, [start, *args[1:]]) as arrays:
                 added, alpha, *matrices = arrays
-                values, shapes = [], []
-                for array, order in zip(matrices, orders, strict=True):
-                    shape = unpack_tuple(builder, array.shape)
-                    values += [array.data, *shape]
-                    shapes.append(shape[::order])
-                m, n = shapes[0][0], shapes[1][1]
-                pairs = []
-                for (rows, k), (k_of_b, columns) in zip(shapes[::2], shapes[1::2], strict=True):
-                    pairs += [(rows, m), (k, k_of_b), (columns, n)]
-                check(context, builder, pairs, "the shapes of the matrices of a product do not fit")
-                pairs = zip(unpack_tuple(builder, added.shape), [m, n][2 - c.ndim :], strict=True)
-                message = "what is to be added to a product has another shape"
-                check(context, builder, pairs, message)
                 out = added if inplace else _empty_nd_impl(context, builder, result, [m, n])
                 with repeated(context, builder, c, added, n) as start_of_c:
                     c_step = n if c.ndim == 2 else number(0)
-                    values = [out.data, m, n, start_of_c, c_step, alpha.data, *values]
+                    values = [out.data, m, n, start_of_c, c_step, alpha.data]
+                    for matrix, shape in zip(matrices, shapes, strict=True):
+                        values += [matrix.data, *shape]
                     write_c_call(context, builder, name, values)
             return out._getvalue()
 
         return result(c, *others), write
 
     return intrinsic(product if n_products == 1 else products)
+
+
+def check_shapes(context, builder, shape_of_c, shapes, orders):
+    """Write code that raises ValueError if shapes do not fit, and return that of the result.
+
+    Parameters
+    ----------
+    context : numba.core.base.BaseContext
+    builder : llvmlite.ir.IRBuilder
+    shape_of_c : list of llvmlite.ir.Value
+        That of what is added, without what it is repeated along.
+    shapes : list of list of llvmlite.ir.Value
+        Those of the factors.
+    orders : list of int
+        Of each factor 1, or -1 if its transpose is multiplied.
+
+    Returns
+    -------
+    m, n : llvmlite.ir.Value
+    """
+    shapes = [shape[::order] for shape, order in zip(shapes, orders, strict=True)]
+    m, n = shapes[0][0], shapes[1][1]
+    pairs = []
+    for (rows, k), (k_of_b, columns) in zip(shapes[::2], shapes[1::2], strict=True):
+        pairs += [(rows, m), (k, k_of_b), (columns, n)]
+    check(context, builder, pairs, "the shapes of the matrices of a product do not fit")
+    pairs = zip(shape_of_c, [m, n][2 - len(shape_of_c) :], strict=True)
+    check(context, builder, pairs, "what is to be added to a product has another shape")
+    return m, n
 
 
 def check(context, builder, pairs, message):
@@ -352,7 +475,7 @@ def compile_products(n_products, dtype, a_transposed, b_transposed):
     def write(library, builder, out, m, n, c, c_step, alpha, *factors):
         terms = [terms for *_, terms in products_of(builder, factors)]
         together, most = reduce(builder.add, terms), reduce(partial(larger, builder), terms)
-        rows = COPIED[itemsize] if a_transposed else ROWS
+        rows = COPIED[itemsize] if are_copied(a_transposed) else ROWS
         down, across, blocks = divided(builder, m, n, rows, together, most, itemsize, height, width)
         values = [down, across, out, m, n, c, c_step, alpha, *factors]
         write_shared(builder, blocks, values, write_block)
