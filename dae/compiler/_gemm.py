@@ -7,7 +7,9 @@ step, and whatever the number of threads. They are written in LLVM's own languag
 makes of loops in Python keeps no part of the result in registers.
 
 The result is made in tiles, of as many rows and columns as there are registers for: a part of a
-row of b is loaded once, and multiplied by one number of each row of a.
+row of b is loaded once, and multiplied by one number of each row of a. What lies above each other
+in the result are tiles of a; what lies side by side are strips of b. Where it pays, they are copied
+to where their numbers lie close together.
 """
 
 import sys
@@ -93,10 +95,10 @@ def registers():
 
 
 def are_copied(a_transposed):
-    """Return whether tiles of a are copied to where each lies close together.
+    """Return whether tiles of a are copied, if they are large enough.
 
-    With the widest registers, a number that is loaded serves for so many columns that it is only
-    worth it where the numbers of a column are rows apart.
+    With registers of 64 bytes only those of a transposed a are, whose rows lie apart in memory: for
+    the others it was measured with narrower registers alone, which need more numbers of a.
     """
     return a_transposed or registers()[0] < 64
 
