@@ -59,11 +59,15 @@ COPIED = {4: 400, 8: 200}
 copy fits on the stack of a thread, which has half a megabyte on macOS."""
 
 TALL = {5: 20, 10: 60}
-"""From how many rows on, by the rows of a tile, strips of b are copied to where they lie close
-together; and tiles of a, if there are so many strips and terms as below."""
+"""From how many rows on strips of b are copied to where they lie close together, by the rows of a
+tile."""
 
-WIDE, DEEP = 8, 32
-"""Strips and terms."""
+WIDE = {(5, False): 8, (5, True): 4, (10, True): 8}
+"""From how many strips on tiles of a are copied, by the rows of a tile and whether a is transposed;
+the terms must be as many as `DEEP`, and where a is not transposed, the rows as many as `TALL`."""
+
+DEEP = 32
+"""From how many terms on tiles of a are copied."""
 
 BAND = 8
 """Columns of a tile that are copied before those of the next one, where a is transposed: so few
@@ -78,8 +82,9 @@ TOGETHER = 4
 the steps then takes few instructions, and the products the most of them: that helps above all
 where something else runs on the same core."""
 
-SHALLOW = 64
-"""Up to how many terms the result is what is large, and written in the order of its memory."""
+SHALLOW = {5: 32, 10: 64}
+"""Up to how many terms, by the rows of a tile, the result is what is large, and written in the
+order of its memory."""
 
 SPEED = 400
 """What one core does in a nanosecond, about: multiplications, times the bytes of a number."""
@@ -283,18 +288,22 @@ def write_close_tiles(builder, vector, height, m, n, depth, is_tall, a):
     a : Matrix
         The copy or a itself; its steps hold within a tile.
     is_close : llvmlite.ir.Value
-        Whether it is the copy (i1).
+        Whether it is the copy, and strips of b are copied as well (i1).
     """
-    is_wide = builder.icmp_signed(">=", n, number(2 * vector * WIDE))
+    least = 2 * vector * WIDE[height, a.is_transposed]
+    is_wide = builder.icmp_signed(">=", n, number(least))
     is_deep = builder.icmp_signed(">=", depth, number(DEEP))
-    is_close = builder.and_(is_tall, builder.and_(is_wide, is_deep))
+    is_worth_it = builder.and_(is_wide, is_deep)
+    is_close = builder.and_(is_worth_it, is_tall)
+    if not a.is_transposed:
+        is_worth_it = is_close
     room = buffer(builder, COPIED[a.itemsize] * (DEPTH + 1), a.element)
     panels = Matrix(builder, room, a.element, height)
     write_panels = write_panels_of_columns if a.is_transposed else write_panels_of_rows
-    with builder.if_then(is_close):
+    with builder.if_then(is_worth_it):
         write_panels(builder, vector, height, m, depth, a, panels)
     start, row_step, column_step, tile_step = (
-        builder.select(is_close, number(of_copy), number(of_a))
+        builder.select(is_worth_it, number(of_copy), number(of_a))
         for of_copy, of_a in [
             (panels.start, a.start),
             (1, a.row_step),
@@ -350,7 +359,7 @@ def divided(builder, m, n, rows, terms, most, itemsize, height, width):
     size = builder.mul(m, n)
     work = builder.mul(builder.mul(size, terms), number(itemsize))
     wanted = wanted_blocks(builder, builder.sdiv(work, number(SPEED)))
-    is_deep = builder.icmp_signed(">", most, number(SHALLOW))
+    is_deep = builder.icmp_signed(">", most, number(SHALLOW[height]))
     rows = builder.select(is_deep, number(rows), number(2 * height))
     down = larger(builder, ceiling(builder, m, rows), 1)
     fitting = builder.sdiv(n, number(2 * width))
