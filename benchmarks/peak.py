@@ -26,7 +26,7 @@ def compile_loop(dtype):
     flops : int
         Operations of a step.
     """
-    from dae.compiler._gemm import registers
+    from dae.compiler._block import registers
 
     element = {"float32": ir.FloatType(), "float64": ir.DoubleType()}[dtype]
     register_size, height = registers()

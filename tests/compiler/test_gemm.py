@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from dae.compiler import _gemm, _matrix
+from dae.compiler import _block, _gemm, _matrix
 
 REGISTERS = [(16, 5), (32, 5), (64, 10)]
 """Those of SSE and NEON, AVX, AVX-512; LLVM splits what is too wide for this machine."""
@@ -22,7 +22,7 @@ TRANSPOSES = [(False, False), (False, True), (True, False), (True, True)]
 def product(registers, dtype, transposes, inplace, n_products=1):
     """The function for some registers, whatever this machine has."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_gemm, "registers", lambda: registers)
+        patch.setattr(_block, "registers", lambda: registers)
         patch.setattr(_gemm, "compile_products", _gemm.compile_products.__wrapped__)
         add_products = _gemm.add_products.__wrapped__(n_products, dtype, *transposes, inplace)
 
@@ -144,7 +144,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba.core.cgutils import intp_t
-from dae.compiler import _gemm
+from dae.compiler import _block, _matrix
 
 llvm.initialize_native_target()
 llvm.initialize_native_asmprinter()
@@ -156,12 +156,12 @@ for dtype, element in [("float32", ir.FloatType()), ("float64", ir.DoubleType())
         *pointers, m, n, k = builder.function.args
         steps = [n, 0, m if a_transposed else k, k if b_transposed else n]
         c, alpha, a, b = (
-            _gemm.Matrix(builder, pointer, element, step)
+            _matrix.Matrix(builder, pointer, element, step)
             for pointer, step in zip(pointers, steps, strict=True)
         )
         a, b = a.T if a_transposed else a, b.T if b_transposed else b
-        vector = 16 // _gemm.ITEMSIZES[element]
-        _gemm.write_product(builder, vector, 5, m, n, k, c, c, alpha, a, b)
+        vector = 16 // _matrix.ITEMSIZES[element]
+        _block.write_product(builder, vector, 5, m, n, k, c, c, alpha, a, b)
         builder.ret_void()
         assert "*" not in str(module).replace('asm sideeffect ""', ""), module
         target = llvm.Target.from_default_triple().create_target_machine()
