@@ -1,11 +1,8 @@
-"""From the name of a data set to its arrays: find the files, read them, check what they hold."""
+"""A data set by its name: as arrays, and as the tutorial's shared variables."""
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -14,36 +11,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dae.datasets._array_files import holds_image_files, read_pairs
+from dae.datasets._checks import checked_pair, image_shape_of, warn_if_flat
 from dae.datasets._downloads import fetch_mnist
-from dae.datasets._errors import DataError, DataWarning, as_data_error
-from dae.datasets._idx import read_idx
+from dae.datasets._errors import DataError, as_data_error
 from dae.datasets._image_folder import PARTS, read_image_folder
-from dae.datasets._npy import read_npy, read_npz
-from dae.datasets._picture import check_background, picture_extensions, read_picture
-from dae.datasets._pkl import read_pickle
-from dae.datasets._rows import FileRows, check_pixels
+from dae.datasets._picture import check_background, read_picture
 
 if TYPE_CHECKING:
     from pytensor.tensor.sharedvar import TensorSharedVariable
 
 MINI_MNIST = Path(__file__).with_name("data") / "mini_mnist.npz"
-
-IDX_FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
-
-ARRAY_SUFFIXES = (".npy", ".npz", ".pkl", ".pickle", ".gz")
-
-SOURCES = (
-    "mini-mnist, mnist, a .npz, .npy or .pkl.gz file, an image, a folder of images or a folder "
-    "with MNIST's four IDX files"
-)
-
-MAX_SIZE = 2**20
-"""Bytes of an array of any size that are looked at for contrast."""
 
 
 class Dataset(NamedTuple):
@@ -282,7 +260,7 @@ def read_data(
         sides, color = tuple(image_shape[:2]), color or tuple(image_shape[2:]) == (3,)
     names = label_names = None
     with as_data_error(path, (MemoryError, OSError)):
-        if _holds_image_files(path):
+        if holds_image_files(path):
             check_background(background)
             if crop and sides is None:
                 raise DataError(f"{path}: the option crop needs an image shape, such as 28x28")
@@ -298,103 +276,19 @@ def read_data(
                 path, read, sides, skip_bad_images, progress
             )
         else:
-            pairs = _read_pairs(path, lazy)
+            pairs = read_pairs(path, lazy)
         train, valid, test = (
-            _checked_pair(x, y, pairs[0], bounded, f"{path}, {part}")
+            checked_pair(x, y, pairs[0], bounded, f"{path}, {part}")
             for part, (x, y) in zip(PARTS, pairs, strict=True)
         )
     if names is None and len(valid[0]) == 0 < len(test[0]):
         train, valid = _split_valid(*train)
     if len(train[0]) == 0:
         raise DataError(f"{path}: has no training images")
-    image_shape = _image_shape(sides, color, pairs[0][0], path)
+    image_shape = image_shape_of(sides, color, pairs[0][0], path)
     if bounded:
-        _warn_if_flat(train[0], path, names)
+        warn_if_flat(train[0], path, names)
     return Dataset(train, valid, test, image_shape, label_names, names)
-
-
-def _holds_image_files(path):
-    """Return whether this is a folder of images, or an image, rather than arrays."""
-    if path.is_dir():
-        return not any(_find_idx(path, name) for name in IDX_FILES)
-    suffix = path.suffix.lower()
-    # Pillow is not loaded for arrays.
-    return path.is_file() and suffix not in ARRAY_SUFFIXES and suffix in picture_extensions()
-
-
-def _read_pairs(path, lazy):
-    """Return (x, y) of train, valid and test as they are in the file, None for what it lacks."""
-    nothing = (None, None)
-    if path.is_dir():
-        idx_paths = [_find_idx(path, name) for name in IDX_FILES]
-        if None in idx_paths:
-            missing = IDX_FILES[idx_paths.index(None)]
-            raise DataError(f"{path}: has no {missing}, plain or gzipped, beside the other files")
-        train_x, train_y, test_x, test_y = map(read_idx, idx_paths)
-        return (train_x, train_y), nothing, (test_x, test_y)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file or folder; expected {SOURCES}")
-    name = path.name.lower()
-    if name.endswith(".npy"):
-        return (read_npy(path, lazy), None), nothing, nothing
-    if name.endswith(".npz"):
-        return _named_pairs(read_npz(path), path)
-    if name.endswith((".pkl", ".pickle", ".pkl.gz", ".pickle.gz")):
-        return read_pickle(path)
-    raise DataError(f"{path}: unknown kind of file; expected {SOURCES}")
-
-
-def _find_idx(folder, name):
-    """Return the path of one of MNIST's files under one of its usual names, or None."""
-    dotted = name.replace("-idx", ".idx")
-    for spelling in (f"{name}.gz", name, f"{dotted}.gz", dotted):
-        if (folder / spelling).is_file():
-            return folder / spelling
-    return None
-
-
-def _named_pairs(arrays, path):
-    """Return (x, y) of train, valid and test from the arrays of an npz file."""
-    names = ", ".join(arrays)
-    pairs = []
-    for part in PARTS:
-        x_name, y_name = f"{part}_x", f"{part}_y"
-        if x_name not in arrays:
-            x_name, y_name = f"x_{part}", f"y_{part}"
-        x = arrays.pop(x_name, None)
-        pairs.append((x, None if x is None else arrays.pop(y_name, None)))
-    if arrays or pairs[0][0] is None:
-        raise DataError(
-            f"{path}: holds arrays named {names[:100]!r}; expected train_x and, as there are, "
-            "train_y, valid_x, valid_y, test_x, test_y, or x_train, y_train and so on"
-        )
-    return pairs
-
-
-def _checked_pair(x, y, train, bounded, name):
-    """Return (x, y) as a `Dataset` has them; None becomes an array of 0 rows like that of train."""
-    train_x, train_y = train
-    if x is None:
-        x, y = np.asarray(train_x[:0]), None if train_y is None else train_y[:0]
-    if x.ndim == 1 or x.shape[1:] != train_x.shape[1:]:
-        raise DataError(
-            f"{name}: images in an array of shape {x.shape}; expected (images, pixels) or "
-            "(images, height, width), with images of the same size in every part"
-        )
-    x = x.reshape(len(x), math.prod(x.shape[1:]))
-    if isinstance(x, FileRows):
-        check_pixels(np.empty(0, x.dtype), name)  # the values when they are read
-        x = replace(x, bounded=bounded)
-    else:
-        check_pixels(x, name, bounded)
-        x = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
-    if y is not None:
-        if y.dtype.kind == "f" or y.min(initial=0) < 0 or y.max(initial=0) >= 2**31:
-            raise DataError(f"{name}: labels must be integers, 0 and up")
-        if y.shape != (len(x),):
-            raise DataError(f"{name}: {len(x)} images, but labels of shape {y.shape}")
-        y = np.ascontiguousarray(y, np.int32)
-    return x, y
 
 
 def _split_valid(x, y):
@@ -403,43 +297,3 @@ def _split_valid(x, y):
     if y is None:
         return (x[:cut], None), (x[cut:], None)
     return (x[:cut], y[:cut]), (x[cut:], y[cut:])
-
-
-def _image_shape(sides, color, x, path):
-    """Return the shape of an image: as given, as in the file, or of a square."""
-    n_visible = math.prod(x.shape[1:])
-    channels = (3,) if color or (sides is None and x.shape[3:] == (3,)) else ()
-    if sides is None and x.ndim > 2:
-        sides = x.shape[1:3]
-    elif sides is None:
-        n_pixels = n_visible // math.prod(channels)
-        side = math.isqrt(n_pixels)
-        sides = (side, side) if side**2 == n_pixels else (1, n_pixels)
-    shape = (*sides, *channels)
-    if math.prod(shape) != n_visible:
-        raise DataError(f"{path}: images of {n_visible} pixels do not have the shape {shape}")
-    return shape
-
-
-def _warn_if_flat(x, path, names):
-    """Warn if pixels hardly vary: in many of the images that were files, or in a whole array."""
-    if names is None:
-        n_some = max(1, min(1000, MAX_SIZE * len(x) // x.nbytes))
-        some = np.asarray(x[:: math.ceil(len(x) / n_some)])
-        low, high = some.min(keepdims=True)[0], some.max(keepdims=True)[0]
-    else:
-        low, high = x.min(axis=1), x.max(axis=1)
-    full, unit = (256, " of 255") if x.dtype == np.uint8 else (1, "")
-    (flat,) = np.nonzero(high - low < full / 8)
-    if len(flat) < len(low) / 10:
-        return
-    values = f"from {low[flat[0]]:g} to {high[flat[0]]:g}{unit}"
-    if names is None:
-        message = f"its pixels hardly vary (values {values}); expected bytes to 255, or floats to 1"
-    else:
-        message = (
-            f"the pixels of {len(flat)} of {len(x)} images hardly vary ({names[0][flat[0]]} "
-            f"has values {values}); see the options autocontrast and, if they are transparent, "
-            "background"
-        )
-    warnings.warn(f"{path}: {message}", DataWarning, stacklevel=3)
