@@ -22,8 +22,9 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 import dae
-from dae._files import atomic_write, naming
+from dae._files import atomic_write
 from dae.training._checkpoints import Checkpoint, from_bytes, to_bytes
+from dae.training._costs_file import CostsFile
 from dae.training.callbacks import Callback
 from dae.training.config import AnyConfig, settings_from_record
 from dae.training.epochs import Epoch
@@ -142,9 +143,9 @@ class Run(Callback):
         self.checkpoint_every = checkpoint_every
         self.config, self.history, self.costs, self.state = None, [], [], {}
         self.columns = {}
+        self._costs_file = CostsFile(self.directory / "costs.csv")
         self.fault = None
         self._has_begun = False
-        self._costs_stamp = None
         self._saved_at = None
         # A lock that is a mere file, which some file systems would have in place of a real one,
         # would outlive a run that is killed.
@@ -294,7 +295,7 @@ class Run(Callback):
         with self.written("config.json") as path:
             record = asdict(config) | {"versions": versions}
             path.write_text(json.dumps(record, indent=2) + "\n", encoding="ascii")
-        self._write_costs()
+        self._costs_file.write(self.history, self.columns)
 
     def _lock_directory(self):
         remedy = "; a run needs a directory that can be written to, on a file system with locks"
@@ -303,20 +304,6 @@ class Run(Callback):
                 self._lock.acquire()
             except Timeout:
                 raise RunError(f"{self.directory} is in use by another process") from None
-
-    def _write_costs(self):
-        """Write costs.csv anew, from the history."""
-        header = ",".join(["epoch,cost,seconds", *self.columns])
-        rows = [self._csv_row(epoch) for epoch in self.history]
-        with self.written("costs.csv") as path:
-            path.write_bytes("".join([f"{header}\n", *rows]).encode("ascii"))
-            self._costs_stamp = _stamp(path)
-
-    def _csv_row(self, epoch):
-        """Return a row of costs.csv; costs have all their digits."""
-        values = [value(epoch) for value in self.columns.values()]
-        texts = ["" if value is None else repr(value) for value in values]
-        return ",".join([f"{epoch.epoch},{epoch.cost!r},{epoch.seconds:.6f}", *texts]) + "\n"
 
     def save_epoch(self, epoch: Epoch) -> None:
         """Add an epoch to the history and to costs.csv.
@@ -327,15 +314,7 @@ class Run(Callback):
             The epoch that has ended.
         """
         self.history.append(epoch)
-        path = self.directory / "costs.csv"
-        with naming(path), path.open("ab") as file:
-            # All of this is about the file that is open, whoever may replace it meanwhile.
-            if _stamp(file.fileno()) != self._costs_stamp:  # somebody has removed or changed it
-                self._write_costs()
-                return
-            file.write(self._csv_row(epoch).encode("ascii"))
-            file.flush()
-            self._costs_stamp = _stamp(file.fileno())
+        self._costs_file.add_last(self.history, self.columns)
 
     def save_checkpoint(self, state: dict) -> None:
         """Write checkpoint.npz, and keep the one before.
@@ -359,8 +338,7 @@ class Run(Callback):
         content = to_bytes(Checkpoint(asdict(self.config), history, self.costs, state))
         with atomic_write(self.newest, self.previous, exclusive=True) as path:
             path.write_bytes(content)
-        if _stamp(self.directory / "costs.csv") != self._costs_stamp:
-            self._write_costs()
+        self._costs_file.mend(self.history, self.columns)
         self._saved_at = time.monotonic()
 
     def save_model(self, model: Any, name: str = "model.npz") -> None:
@@ -425,21 +403,6 @@ def _read_checkpoint(path):
     with _usage_errors("read", path):
         content = path.read_bytes()
     return from_bytes(content)
-
-
-def _stamp(file):
-    """Return what changes when a file is written to or replaced; None where there is none.
-
-    Parameters
-    ----------
-    file : path-like or int
-        Its path, or the descriptor of an open one.
-    """
-    try:
-        status = os.stat(file)
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @contextmanager
