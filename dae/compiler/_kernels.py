@@ -13,14 +13,16 @@ from decimal import Decimal
 from functools import cache
 
 import numpy as np
+from llvmlite import ir
 from numba.core import types
+from numba.core.cgutils import unpack_tuple
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 from pytensor.link.numba.dispatch.basic import numba_njit
 
 from dae._machine_code import empty
 
-VERSION = 10
+VERSION = 11
 """See `dae._machine_code.cache_key`."""
 
 njit = numba_njit(fastmath={"contract"}, error_model="numpy")
@@ -47,9 +49,11 @@ def elementary(dtype):
     Returns
     -------
     exp : callable
-        Of x <= 0.
+        Of x <= 0, and of the terms of its series.
     log1p : callable
-        Of 0 <= e <= 1.
+        Of 0 <= e <= 1, and of the terms of its series.
+    exp_series, log_series : tuple of numpy.floating
+        Those terms: their factors, the one of the highest power first.
     """
     Float = np.dtype(dtype).type
     Int = {4: np.int32, 8: np.int64}[Float(0).itemsize]
@@ -74,13 +78,13 @@ def elementary(dtype):
     log_series = tuple(Float(2 / (2 * k + 1)) for k in range(log_terms, -1, -1))
 
     @njit
-    def exp(x):
+    def exp(x, series):
         x = vanishing if x < vanishing else x  # keeps NaN
         shifted = x * log2_e + shift
         n = shifted - shift
         r = (x - n * ln2_high) - n * ln2_low
-        p = exp_series[0]
-        for coefficient in exp_series[1:]:
+        p = series[0]
+        for coefficient in series[1:]:
             p = p * r + coefficient
         # e**x = 2**n e**r, in two steps for what is below the normal range.
         exponent = Int(Float(shifted).view(Int) - shift_bits)
@@ -90,28 +94,48 @@ def elementary(dtype):
         return p * Int((second + bias) << digits).view(Float)
 
     @njit
-    def log1p(e):
+    def log1p(e, series):
         # 2 artanh(s) = log((1 + s) / (1 - s))
         s = e / (two + e)
         square = s * s
-        p = log_series[0]
-        for coefficient in log_series[1:]:
+        p = series[0]
+        for coefficient in series[1:]:
             p = p * square + coefficient
         return s * p
 
-    return exp, log1p
+    return exp, log1p, exp_series, log_series
+
+
+@intrinsic
+def kept(_, numbers):
+    """Return some numbers, a tuple, as if LLVM could not know them.
+
+    Where it knows more than there are registers for, it makes each of them anew for every vector,
+    which takes more instructions than to multiply and add. These it keeps in memory.
+    """
+
+    def write(context, builder, signature, args):
+        bits = ir.IntType(numbers.dtype.bitwidth)
+        values = []
+        for value in unpack_tuple(builder, args[0]):
+            same = [builder.bitcast(value, bits)]
+            same = builder.asm(ir.FunctionType(bits, [bits]), "", "=r,0", same, side_effect=False)
+            values.append(builder.bitcast(same, value.type))
+        return context.make_tuple(builder, numbers, values)
+
+    return numbers(numbers), write
 
 
 @cache
 def sigmoid(dtype):
     """Return the function that computes s(a) into y, both vectors, from one index to another."""
-    exp, _ = elementary(dtype)
+    exp, _, series, _ = elementary(dtype)
     one = np.dtype(dtype).type(1)
 
     @njit
     def sigmoid(start, stop, a, y):
         for i in range(start, stop):
-            e = exp(-abs(a[i]))
+            e = exp(-abs(a[i]), series)
             y[i] = (e if a[i] < 0 else one) / (one + e)
 
     return sigmoid
@@ -123,7 +147,7 @@ def cross_entropy(dtype):
 
     Both come from one exponential function.
     """
-    exp, log1p = elementary(dtype)
+    exp, log1p, exp_series, log_series = elementary(dtype)
     Float = np.dtype(dtype).type
     one = Float(1)
 
@@ -141,14 +165,18 @@ def cross_entropy(dtype):
     @njit
     def cross_entropy(start, stop, x, a, L, residual):
         terms = empty((a.shape[1],), Float)
+        exp_terms, log_terms = kept(exp_series), kept(log_series)
         for i in range(start, stop):
+            # In two loops, since each waits for the one before in it: the processor begins several
+            # of a short one at a time.
             for k in range(terms.size):
-                distance = abs(a[i, k])
-                e = exp(-distance)
+                terms[k] = exp(-abs(a[i, k]), exp_terms)
+            for k in range(terms.size):
+                distance, e = abs(a[i, k]), terms[k]
                 # What x lacks of the side that a is on, and what s(a) lacks of it.
                 x_lack = one - x[i, k] if a[i, k] > 0 else x[i, k]
                 z_lack = e / (one + e)
-                terms[k] = distance * x_lack + log1p(e)
+                terms[k] = distance * x_lack + log1p(e, log_terms)
                 residual[i, k] = x_lack - z_lack if a[i, k] > 0 else z_lack - x_lack
             L[i] = total(terms)
 
@@ -183,7 +211,7 @@ def column_sum(dtype):
 @cache
 def log_likelihood(dtype):
     """Return the function that computes log softmax(a)[y] by row, and its gradient by a."""
-    exp, _ = elementary(dtype)
+    exp, _, series, _ = elementary(dtype)
     Float = np.dtype(dtype).type
 
     @njit
@@ -194,7 +222,7 @@ def log_likelihood(dtype):
             for k in range(n_out):
                 largest = max(largest, a[i, k])
             for k in range(n_out):
-                gradient[i, k] = exp(a[i, k] - largest)
+                gradient[i, k] = exp(a[i, k] - largest, series)
             # All but the largest, and all but that of y: 1 minus the rest would lose their digits.
             others, wrong, is_found = 0.0, 0.0, False
             for k in range(n_out):
