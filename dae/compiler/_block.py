@@ -6,7 +6,7 @@ in the result are tiles of a; what lies side by side are strips of b. Where it p
 to where their numbers lie close together.
 """
 
-from functools import cache
+from functools import cache, partial
 
 import llvmlite.binding
 from llvmlite import ir
@@ -26,7 +26,7 @@ from dae.compiler._matrix import (
     strips,
 )
 
-VERSION = 1
+VERSION = 2
 """See `dae._machine_code.cache_key`."""
 
 DEPTH = 264
@@ -51,14 +51,18 @@ BAND = 8
 """Columns of a tile that are copied before those of the next one, where a is transposed: so few
 that what lies beside them in memory, and belongs to the next tile, is still in the cache then."""
 
+BROAD, BELOW = 8, 8
+"""Vectors that are read of a row of b for a result of a single row, and how many rows further down
+the next are fetched."""
+
 APART = 5
 """Rows of a tile at most of which each is found by an address of its own, in a register, where LLVM
 would go from one to the next by an addition."""
 
 TOGETHER = 4
-"""Terms that are added in one step of a loop where tiles and strips lie close together. What counts
-the steps then takes few instructions, and the products the most of them: that helps above all
-where something else runs on the same core."""
+"""Terms that are added in one step of a loop where it takes no instruction to find those of a. What
+counts the steps then takes few instructions, and the products the most of them: that helps above
+all where something else runs on the same core."""
 
 
 @cache
@@ -79,19 +83,21 @@ def are_copied(a_transposed):
     return a_transposed or registers()[0] < 64
 
 
-def write_tile(builder, rows, width, mask, depth, out, c, alpha, a, b, ahead=None, together=1):
+def write_tile(
+    builder, rows, width, mask, depth, out, c, alpha, a, b, mask_of_b=None, ahead=None, together=1
+):
     """Write code that computes c + alpha a b, for a number of rows, columns and terms.
 
-    A mask leaves out columns that there are not. What will be needed next is fetched into the
-    cache: rows of a matrix, if any, beside those of b, and what lies below in c and the result.
-    So many terms are added in one step of the loop, which is worth it where the steps of a and b
-    are known: then it takes no instruction to find them.
+    Masks leave out columns that there are not, of the result and of b. What will be needed next is
+    fetched into the cache: rows of a matrix, if any, beside those of b, and what lies below in c
+    and the result. So many terms are added in one step of the loop, which is worth it where the
+    columns of a are a known step apart: then it takes no instruction to find them.
     """
     fused = ["contract"]
     zeros = ir.VectorType(c.element, width)([0.0] * width)
     sums = [alloca_once_value(builder, zeros) for _ in range(rows)]  # LLVM makes them registers
     a_rows = [a.part(i, 0) for i in range(rows)]
-    if a.row_step != 1 and rows <= APART:
+    if a.row_step != 1 and (rows <= APART or together > 1):
         a_rows = [row.hidden() for row in a_rows]
     for i in range(rows):
         c.prefetch(i + rows, 0, width)
@@ -101,7 +107,7 @@ def write_tile(builder, rows, width, mask, depth, out, c, alpha, a, b, ahead=Non
         factors = [row.part(0, k) for row in a_rows]
         columns = b.part(k, 0)
         for term in range(terms):
-            row = columns.load(term, 0, width, mask)
+            row = columns.load(term, 0, width, mask_of_b)
             if ahead is not None:
                 ahead.part(k, 0).prefetch(term, 0, width)
             for i in range(rows):
@@ -212,79 +218,109 @@ def write_fetch(builder, width, depth, b, i, n_tiles):
 def write_product(builder, vector, height, m, n, depth, out, c, alpha, a, b):
     """Write code that computes c + alpha a b, strip by strip and tile by tile."""
     is_tall = builder.icmp_signed(">=", m, number(TALL[height]))
-    tile_step, is_close = a.row_step, None
+    # Whether a number of a is found from where its row begins, and registers can hold that.
+    has_rows = not a.is_transposed and height <= APART
+    is_close = None
     if are_copied(a.is_transposed):
-        tile_step, a, is_close = write_close_tiles(builder, vector, height, m, n, depth, is_tall, a)
+        tiles, has_tiles, is_close = write_tiles(builder, vector, height, m, n, depth, is_tall, a)
+    if not b.is_transposed:
+        done = write_single_row(builder, vector, m, n, depth, out, c, alpha, a, b)
+        n = builder.sub(n, done)
+        out, c, b = (matrix.part(0, done) for matrix in (out, c, b))
     copies = buffer(builder, 2 * vector * DEPTH, b.element)
     n_tiles = larger(builder, builder.sdiv(m, number(height)), 1)
+
+    def rows_from(i):
+        """Return the rows from number i on, as many as there are in one tile, of a or its copy."""
+        if not a.is_transposed:
+            return a.part(i, 0)
+        within = builder.srem(i, number(height))
+        copy = tile_of(builder, depth, tiles, builder.sub(i, within)).T.part(within, 0)
+        start = builder.select(has_tiles, copy.start, a.part(i, 0).start)
+        step = builder.select(has_tiles, number(height), a.column_step)
+        return Matrix(builder, start, a.element, 1, step)
+
     for j, width, there, mask in strips(builder, vector, n):
         columns, copy = b.part(0, j), Matrix(builder, copies, b.element, width)
         following = b.part(0, builder.add(j, number(width)))
-        ahead = None if b.is_transposed else following
+        # The last strip is soon copied: that pays for a single tile.
+        is_last = has_rows and mask is not None
+        ahead = None if is_last or b.is_transposed else following
         if b.is_transposed:
             write_columns(builder, vector, width, there, mask, depth, columns, copy)
             columns = copy
         else:
-            with builder.if_then(is_tall):
+            least = number(height if is_last else TALL[height])
+            is_copied = builder.icmp_signed(">=", m, least)
+            with builder.if_then(is_copied):
                 write_columns(builder, vector, width, there, mask, depth, columns, copy)
-            start = builder.select(is_tall, copy.start, columns.start)
-            step = builder.select(is_tall, number(width), number(columns.row_step))
+            start = builder.select(is_copied, copy.start, columns.start)
+            step = builder.select(is_copied, number(width), number(columns.row_step))
             columns = Matrix(builder, start, b.element, step)
-        for i, rows in spans(builder, m, [height, 1]):
-            in_tile = builder.srem(i, number(height))
-            tile = a.part(in_tile, 0)
-            place = builder.mul(builder.sub(i, in_tile), number(tile_step))
-            tile.start = builder.gep(tile.start, [place], source_etype=a.element)
+        # With one vector to a row, sums of two tiles at a time keep the processor busy.
+        heights = [2 * height, height, 1] if has_rows and width == vector else [height, 1]
+        for i, rows in spans(builder, m, heights):
             parts = rows, width, mask, depth, out.part(i, j), c.part(i, j), alpha
-            if is_close is None or mask is not None or rows < height:
-                write_tile(builder, *parts, tile, columns, ahead)
+            together = TOGETHER if has_rows and rows > 1 else 1
+            strip = (copy, None) if is_last and rows > 1 else (columns, mask)
+            if mask is not None or rows != height or is_close is None:
+                write_tile(builder, *parts, rows_from(i), *strip, ahead, together)
                 continue
+            index = builder.sdiv(i, number(height))
+            fetch = partial(write_fetch, builder, width, depth, following, index, n_tiles)
             with builder.if_else(is_close) as (close, apart):
                 with close:
-                    index = builder.sdiv(i, number(height))
-                    write_fetch(builder, width, depth, following, index, n_tiles)
-                    tile_of_copy = Matrix(builder, tile.start, a.element, 1, height)
-                    write_tile(builder, *parts, tile_of_copy, copy, together=TOGETHER)
+                    fetch()
+                    tile = tile_of(builder, depth, tiles, i).T
+                    write_tile(builder, *parts, tile, copy, together=TOGETHER)
                 with apart:
-                    write_tile(builder, *parts, tile, columns, ahead)
+                    if has_rows:
+                        fetch()
+                    beside = None if has_rows else ahead
+                    write_tile(builder, *parts, rows_from(i), *strip, beside, together)
 
 
-def write_close_tiles(builder, vector, height, m, n, depth, is_tall, a):
+def write_single_row(builder, vector, m, n, depth, out, c, alpha, a, b):
+    """Write code that computes the result if it is a single row, and return how much of it.
+
+    All of b has to come from memory for that row, and comes fastest where what is read of each of
+    its rows is long.
+    """
+    width = BROAD * vector
+    is_single = builder.icmp_signed("==", m, number(1))
+    end = builder.sub(n, builder.srem(n, number(width)))
+    done = builder.select(is_single, end, number(0))
+    with loop(builder, done, width) as j:
+        parts = out.part(0, j), c.part(0, j), alpha, a, b.part(0, j)
+        write_tile(builder, 1, width, None, depth, *parts, ahead=b.part(BELOW, j))
+    return done
+
+
+def write_tiles(builder, vector, height, m, n, depth, is_tall, a):
     """Write code that copies a to where each tile lies close together, if that is worth it.
 
     Returns
     -------
-    tile_step : llvmlite.ir.Value
-        How far the rows of a tile are from those of the next, divided by the number of rows.
-    a : Matrix
-        The copy or a itself; its steps hold within a tile.
+    tiles : Matrix
+        Where the copy is; see `tile_of`.
+    has_tiles : llvmlite.ir.Value
+        Whether there is one (i1).
     is_close : llvmlite.ir.Value
-        Whether it is the copy, and strips of b are copied as well (i1).
+        Whether strips of b are copied as well (i1).
     """
     least = 2 * vector * WIDE[height, a.is_transposed]
     is_wide = builder.icmp_signed(">=", n, number(least))
     is_deep = builder.icmp_signed(">=", depth, number(DEEP))
-    is_worth_it = builder.and_(is_wide, is_deep)
-    is_close = builder.and_(is_worth_it, is_tall)
+    has_tiles = builder.and_(is_wide, is_deep)
+    is_close = builder.and_(has_tiles, is_tall)
     if not a.is_transposed:
-        is_worth_it = is_close
+        has_tiles = is_close
     room = buffer(builder, COPIED[a.itemsize] * (DEPTH + 1), a.element)
     tiles = Matrix(builder, room, a.element, height)
-    write_tiles = write_tiles_from_columns if a.is_transposed else write_tiles_from_rows
-    with builder.if_then(is_worth_it):
-        write_tiles(builder, vector, height, m, depth, a, tiles)
-    start, row_step, column_step, tile_step = (
-        builder.select(is_worth_it, number(of_copy), number(of_a))
-        for of_copy, of_a in [
-            (tiles.start, a.start),
-            (1, a.row_step),
-            (height, a.column_step),
-            (builder.add(depth, number(1)), a.row_step),
-        ]
-    )
-    if a.is_transposed:
-        row_step = 1  # in either case, which is to be known
-    return tile_step, Matrix(builder, start, a.element, row_step, column_step), is_close
+    write = write_tiles_from_columns if a.is_transposed else write_tiles_from_rows
+    with builder.if_then(has_tiles):
+        write(builder, vector, height, m, depth, a, tiles)
+    return tiles, has_tiles, is_close
 
 
 def write_outer_products(builder, vector, rows, columns, out, c, alpha, products):
