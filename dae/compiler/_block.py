@@ -12,12 +12,19 @@ import llvmlite.binding
 from llvmlite import ir
 from numba.core.cgutils import alloca_once_value, int32_t
 
+from dae.compiler._copies import (
+    tile_of,
+    transposed,
+    write_columns,
+    write_tiles_from_columns,
+    write_tiles_from_rows,
+)
 from dae.compiler._matrix import (
     LINE,
+    UNROLLED,
     Matrix,
     buffer,
     ceiling,
-    first_lanes,
     larger,
     loop,
     number,
@@ -47,10 +54,6 @@ the terms must be as many as `DEEP`, and where a is not transposed, the rows as 
 DEEP = 32
 """From how many terms on tiles of a are copied."""
 
-BAND = 8
-"""Columns of a tile that are copied before those of the next one, where a is transposed: so few
-that what lies beside them in memory, and belongs to the next tile, is still in the cache then."""
-
 BROAD, BELOW = 8, 8
 """Vectors that are read of a row of b for a result of a single row, and how many rows further down
 the next are fetched."""
@@ -58,11 +61,6 @@ the next are fetched."""
 APART = 5
 """Rows of a tile at most of which each is found by an address of its own, in a register, where LLVM
 would go from one to the next by an addition."""
-
-TOGETHER = 4
-"""Terms that are added in one step of a loop where it takes no instruction to find those of a. What
-counts the steps then takes few instructions, and the products the most of them: that helps above
-all where something else runs on the same core."""
 
 
 @cache
@@ -103,7 +101,7 @@ def write_tile(
         c.prefetch(i + rows, 0, width)
         out.prefetch(i + rows, 0, width)
 
-    def write_step(k, terms):
+    for k, terms in spans(builder, depth, [together, 1] if together > 1 else [1]):
         factors = [row.part(0, k) for row in a_rows]
         columns = b.part(k, 0)
         for term in range(terms):
@@ -115,13 +113,6 @@ def write_tile(
                 total = builder.load(sums[i], typ=zeros.type)
                 builder.store(builder.fadd(total, product, flags=fused), sums[i])
 
-    rest = builder.srem(depth, number(together))
-    most = builder.sub(depth, rest)
-    with loop(builder, most, together) as k:
-        write_step(k, together)
-    if together > 1:
-        with loop(builder, rest) as k:
-            write_step(builder.add(most, k), 1)
     # All are loaded before one is stored: processors let a load wait for a masked store nearby.
     totals = []
     for i in range(rows):
@@ -130,75 +121,6 @@ def write_tile(
         totals.append(builder.fadd(c.load(i, 0, width, mask), term, flags=fused))
     for i in range(rows):
         out.store(totals[i], i, 0, mask)
-
-
-def transposed(builder, rows):
-    """Return the columns of a square, as vectors, given its rows.
-
-    Interleaving the upper rows with the lower ones, as often as it can be halved, transposes it.
-    """
-    side = len(rows)
-    order = [i // 2 + side * (i % 2) for i in range(2 * side)]
-    left, right = (ir.VectorType(int32_t, side)(half) for half in (order[:side], order[side:]))
-    for _ in range(side.bit_length() - 1):
-        pairs = zip(rows[: side // 2], rows[side // 2 :], strict=True)
-        rows = [builder.shuffle_vector(*pair, half) for pair in pairs for half in (left, right)]
-    return rows
-
-
-def write_columns(builder, vector, width, there, mask, depth, b, columns):
-    """Write code that copies columns of b to where they lie side by side."""
-    if b.is_transposed:
-        for k, side in spans(builder, depth, [vector, 1] if mask is None else [1]):
-            with loop(builder, there, side) as j:
-                rows = [b.T.part(j, k).load(i, 0, side) for i in range(side)]
-                for i, column in enumerate(transposed(builder, rows)):
-                    columns.part(k, j).store(column, i, 0)
-    else:
-        with loop(builder, depth) as k:
-            columns.store(b.load(k, 0, width, mask), k, 0)
-
-
-def tile_of(builder, depth, tiles, i):
-    """Return where the tile that begins at row i is copied to, and has a row for each column.
-
-    Vectors are stored there whole: what is too much is overwritten by the next row, and there is
-    room for one more behind the last.
-    """
-    return tiles.part(0, builder.mul(i, builder.add(depth, number(1))))
-
-
-def write_tiles_from_rows(builder, vector, height, m, depth, a, tiles):
-    """Write code that copies a to where tile follows tile, column by column."""
-    with loop(builder, m, height) as i:
-        # The last tile may have fewer rows; then its last one is copied in their place.
-        last = builder.sub(m, number(1))
-        rows = [a.part(smaller(builder, builder.add(i, number(j)), last), 0) for j in range(height)]
-        tile = tile_of(builder, depth, tiles, i)
-        for k, side in spans(builder, depth, [vector, 1]):
-            squares = []
-            for start in range(0, height, side):
-                square = [row.load(0, k, side) for row in rows[start : start + side]]
-                square += square[-1:] * (side - len(square))
-                squares.append(transposed(builder, square))
-            for within, parts in enumerate(zip(*squares, strict=True)):
-                for j, part in enumerate(parts):
-                    tile.part(k, 0).store(part, within, j * side)
-
-
-def write_tiles_from_columns(builder, vector, height, m, depth, a, tiles):
-    """Write code that does the same where columns are what lies together in memory."""
-    with (
-        loop(builder, depth, BAND) as first,
-        loop(builder, m, height) as i,
-        loop(builder, smaller(builder, builder.sub(depth, first), BAND)) as within,
-    ):
-        k = builder.add(first, within)
-        there = smaller(builder, builder.sub(m, i), height)
-        tile = tile_of(builder, depth, tiles, i)
-        for start in range(0, height, vector):
-            mask = first_lanes(builder, vector, builder.sub(there, number(start)))
-            tile.store(a.T.part(k, i).load(0, start, vector, mask), k, start)
 
 
 def write_fetch(builder, width, depth, b, i, n_tiles):
@@ -211,8 +133,9 @@ def write_fetch(builder, width, depth, b, i, n_tiles):
         with loop(builder, width) as j, loop(builder, share, line) as k:
             b.T.part(j, builder.add(first, k)).prefetch(0, 0, line)
     else:
-        with loop(builder, share) as k:
-            b.prefetch(builder.add(first, k), 0, width)
+        with loop(builder, share, UNROLLED) as k:
+            for row in range(UNROLLED):
+                b.part(builder.add(first, k), 0).prefetch(row, 0, width)
 
 
 def write_product(builder, vector, height, m, n, depth, out, c, alpha, a, b):
@@ -223,10 +146,9 @@ def write_product(builder, vector, height, m, n, depth, out, c, alpha, a, b):
     is_close = None
     if are_copied(a.is_transposed):
         tiles, has_tiles, is_close = write_tiles(builder, vector, height, m, n, depth, is_tall, a)
-    if not b.is_transposed:
-        done = write_single_row(builder, vector, m, n, depth, out, c, alpha, a, b)
-        n = builder.sub(n, done)
-        out, c, b = (matrix.part(0, done) for matrix in (out, c, b))
+    done = write_single_row(builder, vector, m, n, depth, out, c, alpha, a, b)
+    n = builder.sub(n, done)
+    out, c, b = (matrix.part(0, done) for matrix in (out, c, b))
     copies = buffer(builder, 2 * vector * DEPTH, b.element)
     n_tiles = larger(builder, builder.sdiv(m, number(height)), 1)
 
@@ -261,7 +183,7 @@ def write_product(builder, vector, height, m, n, depth, out, c, alpha, a, b):
         heights = [2 * height, height, 1] if has_rows and width == vector else [height, 1]
         for i, rows in spans(builder, m, heights):
             parts = rows, width, mask, depth, out.part(i, j), c.part(i, j), alpha
-            together = TOGETHER if has_rows and rows > 1 else 1
+            together = UNROLLED if has_rows and rows > 1 else 1
             strip = (copy, None) if is_last and rows > 1 else (columns, mask)
             if mask is not None or rows != height or is_close is None:
                 write_tile(builder, *parts, rows_from(i), *strip, ahead, together)
@@ -272,7 +194,7 @@ def write_product(builder, vector, height, m, n, depth, out, c, alpha, a, b):
                 with close:
                     fetch()
                     tile = tile_of(builder, depth, tiles, i).T
-                    write_tile(builder, *parts, tile, copy, together=TOGETHER)
+                    write_tile(builder, *parts, tile, copy, together=UNROLLED)
                 with apart:
                     if has_rows:
                         fetch()
@@ -286,14 +208,48 @@ def write_single_row(builder, vector, m, n, depth, out, c, alpha, a, b):
     All of b has to come from memory for that row, and comes fastest where what is read of each of
     its rows is long.
     """
-    width = BROAD * vector
+    width = (2 if b.is_transposed else BROAD) * vector
     is_single = builder.icmp_signed("==", m, number(1))
     end = builder.sub(n, builder.srem(n, number(width)))
     done = builder.select(is_single, end, number(0))
     with loop(builder, done, width) as j:
-        parts = out.part(0, j), c.part(0, j), alpha, a, b.part(0, j)
-        write_tile(builder, 1, width, None, depth, *parts, ahead=b.part(BELOW, j))
+        parts = depth, out.part(0, j), c.part(0, j), alpha, a, b.part(0, j)
+        if b.is_transposed:
+            write_dot_products(builder, vector, *parts)
+        else:
+            write_tile(builder, 1, width, None, *parts, ahead=b.part(BELOW, j))
     return done
+
+
+def write_dot_products(builder, vector, depth, out, c, alpha, a, b):
+    """Write code that computes two vectors of a single row, where columns of b lie in memory."""
+    fused = ["contract"]
+    following = b.part(0, 2 * vector)
+    zeros = ir.VectorType(c.element, vector)([0.0] * vector)
+    parts = [(j, alloca_once_value(builder, zeros)) for j in (0, vector)]
+    for k, side in spans(builder, depth, [vector, 1]):
+        for j, total in parts:
+            rows = [b.T.part(j, k).load(i, 0, side) for i in range(vector)]
+            for i in range(vector):
+                following.T.part(j, k).prefetch(i, 0, 1)
+            columns = transposed(builder, rows) if side > 1 else [gathered(builder, rows)]
+            for i, column in enumerate(columns):
+                product = builder.fmul(a.part(0, k).repeat(0, i, vector), column, flags=fused)
+                sums = builder.load(total, typ=zeros.type)
+                builder.store(builder.fadd(sums, product, flags=fused), total)
+    for j, total in parts:
+        sums = builder.load(total, typ=zeros.type)
+        term = builder.fmul(alpha.repeat(0, 0, vector), sums, flags=fused)
+        out.store(builder.fadd(c.load(0, j, vector), term, flags=fused), 0, j)
+
+
+def gathered(builder, rows):
+    """Return the only column of some rows, as a vector."""
+    column = ir.VectorType(rows[0].type.element, len(rows))(ir.Undefined)
+    for i, row in enumerate(rows):
+        element = builder.extract_element(row, int32_t(0))
+        column = builder.insert_element(column, element, int32_t(i))
+    return column
 
 
 def write_tiles(builder, vector, height, m, n, depth, is_tall, a):

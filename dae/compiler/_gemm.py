@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import _empty_nd_impl
 
 from dae._machine_code import compile_once, write_c_call
-from dae.compiler import _block, _matrix, _threads
+from dae.compiler import _block, _copies, _matrix, _threads
 from dae.compiler._kernels import contiguous_arrays, write_writable
 from dae.compiler._matrix import (
     ITEMSIZES,
@@ -33,7 +33,7 @@ from dae.compiler._matrix import (
 )
 from dae.compiler._threads import wanted_blocks, write_shared
 
-VERSION = 15
+VERSION = 16
 """See `dae._machine_code.cache_key`."""
 
 ROWS, COLUMNS = 520, 2048
@@ -44,27 +44,28 @@ SHALLOW = {5: 32, 10: 64}
 """Up to how many terms, by the rows of a tile, the result is what is large, and written in the
 order of its memory."""
 
-SPEED = 400
-"""What one core does in a nanosecond, about: multiplications, times the bytes of a number."""
+SPEED = {16: 200, 32: 120, 64: 400}
+"""What one core does in a nanosecond, about, by the bytes of a register: multiplications, times the
+bytes of a number. The first is a guess."""
 
 
-def divided(builder, m, n, rows, terms, most, itemsize, height, width):
-    """Return how to divide a result of m times n numbers, sums of so many terms, into blocks.
+def divided(builder, m, n, terms, rows, itemsize, register_size, height):
+    """Return how to divide a result of m times n numbers into blocks.
 
     Parameters
     ----------
     builder : llvmlite.ir.IRBuilder
     m, n : llvmlite.ir.Value
-    rows : int
-        Those of a block at most.
     terms : llvmlite.ir.Value
-        Those of both products, if there are two.
-    most : llvmlite.ir.Value
-        Those of the product that has more.
+        How many terms each number is the sum of.
+    rows : int
+        Those to be made at a time, at most.
     itemsize : int
         Bytes of a number.
-    height, width : int
-        Rows and columns of a tile.
+    register_size : int
+        Bytes of a register.
+    height : int
+        Rows of a tile.
 
     Returns
     -------
@@ -72,23 +73,28 @@ def divided(builder, m, n, rows, terms, most, itemsize, height, width):
         How many blocks there are one above the other, and side by side.
     blocks : llvmlite.ir.Value
         How many there are in all; minus that many, if they are too little work to be shared.
+    rows : llvmlite.ir.Value
+        Those of a block to be made at a time.
     """
     size = builder.mul(m, n)
-    work = builder.mul(builder.mul(size, terms), number(itemsize))
-    wanted = wanted_blocks(builder, builder.sdiv(work, number(SPEED)))
-    is_deep = builder.icmp_signed(">", most, number(SHALLOW[height]))
+    # All are judged as an update, of two products: if only some products of a step were divided,
+    # the others would wait for what is in the caches of other cores.
+    work = builder.mul(builder.mul(size, terms), number(2 * itemsize))
+    wanted = wanted_blocks(builder, builder.sdiv(work, number(SPEED[register_size])))
+    is_deep = builder.icmp_signed(">", terms, number(SHALLOW[height]))
     rows = builder.select(is_deep, number(rows), number(2 * height))
-    down = larger(builder, ceiling(builder, m, rows), 1)
-    fitting = builder.sdiv(n, number(2 * width))
-    across = smaller(builder, ceiling(builder, wanted, down), fitting)
+    least = builder.select(is_deep, larger(builder, ceiling(builder, m, rows), 1), number(1))
+    width = 2 * register_size // itemsize
+    most = builder.select(is_deep, builder.sdiv(n, number(2 * width)), number(1))
+    across = smaller(builder, ceiling(builder, wanted, least), most)
     across = larger(builder, ceiling(builder, n, COLUMNS), larger(builder, across, 1))
     fitting = builder.sdiv(m, number(height))
-    down = larger(builder, down, smaller(builder, ceiling(builder, wanted, across), fitting))
+    down = larger(builder, least, smaller(builder, ceiling(builder, wanted, across), fitting))
     blocks = builder.mul(down, across)
     is_shared = builder.icmp_signed(">", wanted, number(1))
     blocks = builder.select(is_shared, blocks, builder.neg(blocks))
     is_empty = builder.icmp_signed("==", size, number(0))
-    return down, across, builder.select(is_empty, number(0), blocks)
+    return down, across, builder.select(is_empty, number(0), blocks), rows
 
 
 @cache
@@ -202,27 +208,39 @@ def compile_products(n_products, dtype, a_transposed, b_transposed):
 
     def write(library, builder, out, m, n, c, c_step, alpha, *factors):
         terms = [terms for *_, terms in products_of(builder, factors)]
-        together, most = reduce(builder.add, terms), reduce(partial(larger, builder), terms)
+        most = reduce(partial(larger, builder), terms)
         rows = _block.COPIED[itemsize] if _block.are_copied(a_transposed) else ROWS
-        down, across, blocks = divided(builder, m, n, rows, together, most, itemsize, height, width)
-        values = [down, across, out, m, n, c, c_step, alpha, *factors]
+        *division, blocks, rows = divided(
+            builder, m, n, most, rows, itemsize, register_size, height
+        )
+        values = [*division, rows, out, m, n, c, c_step, alpha, *factors]
         write_shared(builder, blocks, values, write_block)
         return bool_t(False)
 
-    def write_block(builder, index, down, across, out, m, n, c, c_step, alpha, *factors):
+    def write_block(builder, index, down, across, at_once, out, m, n, c, c_step, alpha, *factors):
         out, c = Matrix(builder, out, element, n), Matrix(builder, c, element, c_step)
         alpha = Matrix(builder, alpha, element, 0)
-        i, rows = share_of(builder, m, height, builder.sdiv(index, across), down)
+        top, rows = share_of(builder, m, height, builder.sdiv(index, across), down)
         j, columns = share_of(builder, n, width, builder.srem(index, across), across)
-        out, c = out.part(i, j), c.part(i, j)
-        products = products_of(builder, factors)
-        if a_transposed and not b_transposed:
-            with builder.if_then(have_terms(builder, builder.and_, products, 1)):
-                parts = [(a.part(i, 0), b.part(0, j)) for a, b, _ in products]
-                _block.write_outer_products(builder, vector, rows, columns, out, c, alpha, parts)
-                builder.ret_void()
-        # Without terms, nothing below would write the result.
-        with builder.if_then(have_terms(builder, builder.or_, products, 0), likely=False):
+        with loop(builder, rows, at_once) as done:
+            i, some = builder.add(top, done), smaller(builder, builder.sub(rows, done), at_once)
+            place = i, j, some, columns, out.part(i, j), c.part(i, j), alpha
+            if a_transposed and not b_transposed:
+                products = products_of(builder, factors)
+                is_outer = have_terms(builder, builder.and_, products, 1)
+                with builder.if_else(is_outer) as (outer, other):
+                    with outer:
+                        parts = [(a.part(i, 0), b.part(0, j)) for a, b, _ in products]
+                        _block.write_outer_products(builder, vector, *place[2:], parts)
+                    with other:
+                        write_sums(builder, *place, factors)
+            else:
+                write_sums(builder, *place, factors)
+
+    def write_sums(builder, i, j, rows, columns, out, c, alpha, factors):
+        # Without terms, the loop would not write the result.
+        lacks_terms = have_terms(builder, builder.or_, products_of(builder, factors), 0)
+        with builder.if_then(lacks_terms, likely=False):
             _block.write_outer_products(builder, vector, rows, columns, out, c, alpha, [])
         with loop(builder, n_products) as product:
             chosen = [choose(builder, product, factors[place::6]) for place in range(6)]
@@ -236,7 +254,7 @@ def compile_products(n_products, dtype, a_transposed, b_transposed):
                 # The first part of the sum is added to c, the others to what there is then.
                 is_first = builder.icmp_signed("==", builder.or_(product, k), number(0))
                 start = builder.select(is_first, c.start, out.start)
-                step = builder.select(is_first, c_step, n)
+                step = builder.select(is_first, c.row_step, out.row_step)
                 parts = Matrix(builder, start, element, step), alpha, a.part(i, k), b.part(k, j)
                 _block.write_product(builder, vector, height, rows, columns, some, out, *parts)
 
@@ -262,6 +280,7 @@ def compile_products(n_products, dtype, a_transposed, b_transposed):
         write,
         sys.modules[__name__],
         _block,
+        _copies,
         _matrix,
         _threads,
     )

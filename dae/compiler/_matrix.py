@@ -12,11 +12,15 @@ from numba.core.cgutils import (
     voidptr_t,
 )
 
-VERSION = 3
+VERSION = 4
 """See `dae._machine_code.cache_key`."""
 
 LINE = 64
 """Bytes of a cache line."""
+
+UNROLLED = 4
+"""Steps of a loop that are written one after the other, where to count them would take many of its
+instructions. That helps above all where something else runs on the same core."""
 
 ITEMSIZES = {ir.FloatType(): 4, ir.DoubleType(): 8}
 """Bytes of an element."""
@@ -162,6 +166,7 @@ def spans(builder, stop, sizes):
         rest = builder.srem(builder.sub(stop, done), number(size))
         end = builder.sub(stop, rest)
         with for_range_slice(builder, done, end, number(size)) as (start, _):
+            keep_rolled(builder)
             yield start, size
         done = end
 
@@ -234,15 +239,20 @@ def share_of(builder, length, unit, index, shares):
     return start, builder.sub(stop, start)
 
 
-@contextmanager
-def loop(builder, stop, step=1):
-    """Loop over range(0, stop, step), and keep LLVM from unrolling it.
+def keep_rolled(builder):
+    """Keep LLVM from unrolling the loop being written.
 
     That would make nothing faster, but compiling slower. LLVM does not copy a body in which there
     is a piece of assembler, though it be empty.
     """
+    builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", [], side_effect=True)
+
+
+@contextmanager
+def loop(builder, stop, step=1):
+    """Loop over range(0, stop, step); LLVM does not unroll it."""
     with for_range_slice(builder, number(0), number(stop), number(step)) as (i, _):
-        builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", [], side_effect=True)
+        keep_rolled(builder)
         yield i
 
 

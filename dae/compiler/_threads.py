@@ -33,21 +33,25 @@ from numba.core.registry import cpu_target
 
 from dae._machine_code import call_compiled, written_loop
 from dae.compiler import _matrix
-from dae.compiler._matrix import number, share_of, smaller
+from dae.compiler._block import registers
+from dae.compiler._matrix import larger, number, share_of, smaller
 from dae.compiler._thread_pool import Pool
 
-VERSION = 7
+VERSION = 8
 """See `dae._machine_code.cache_key`."""
 
-SHARED, BLOCK = 70_000, 10_000
-"""Nanoseconds that work must take in one thread to be divided, and that a block takes at least.
+SHARED, BLOCK, LONG = 70_000, 10_000, 250_000
+"""Nanoseconds that work must take in one thread to be divided; that a block takes at least; and
+from which on the share of a thread is more than one block.
 
-The first is more than what is lost when another core has written what this one reads next. So the
-operations of the worksheet's step stay in one thread.
+The first is more than what is lost when another core has written what this one reads next. The
+last is for small matrices, which stay in the caches of the cores: with a block for each thread,
+each makes about the same part of everything.
 """
 
 BLOCKS = 4
-"""Blocks for each thread: so many that one is soon done, so few that little is done twice."""
+"""Blocks for each thread, at most: so many that one is soon done, so few that little is done
+twice."""
 
 
 def usable_cores():
@@ -198,15 +202,16 @@ def wanted_blocks(builder, nanoseconds):
     with builder.if_then(builder.icmp_signed(">=", nanoseconds, number(SHARED))):
         kind = ir.FunctionType(intp_t, [])
         threads = builder.call(get_or_insert_function(builder.module, kind, "dae_threads"), [])
-        most = builder.mul(number(BLOCKS), threads)
-        worthwhile = builder.sdiv(nanoseconds, number(BLOCK))
+        sharers = smaller(builder, threads, builder.sdiv(nanoseconds, number(BLOCK)))
+        share = builder.sdiv(nanoseconds, sharers)
+        each = smaller(builder, larger(builder, builder.sdiv(share, number(LONG)), 1), BLOCKS)
         has_others = builder.icmp_signed(">", threads, number(1))
-        many = builder.select(has_others, smaller(builder, most, worthwhile), number(1))
+        many = builder.select(has_others, builder.mul(sharers, each), number(1))
         builder.store(many, blocks)
     return builder.load(blocks, typ=intp_t)
 
 
-def shared_loop(name, function, arguments, picoseconds, *modules):
+def shared_loop(name, function, arguments, nanoseconds, *modules):
     """Compile a loop in Numba once, as `compiled_loop`, for the threads of `set_num_threads`.
 
     Parameters
@@ -219,8 +224,8 @@ def shared_loop(name, function, arguments, picoseconds, *modules):
         look for the place of each number of a vector.
     arguments : sequence of numba.types.Array
         What it takes.
-    picoseconds : int
-        For each byte of the first array, in one thread, about.
+    nanoseconds : int
+        For each vector register of the first array, in one thread, about.
     *modules : module
 
     Returns
@@ -239,8 +244,8 @@ def shared_loop(name, function, arguments, picoseconds, *modules):
         context = cpu_target.target_context
         first = context.make_array(arguments[0])(context, builder, values[0])
         n = builder.extract_value(first.shape, 0)
-        work = builder.mul(builder.mul(first.nitems, first.itemsize), number(picoseconds))
-        blocks = wanted_blocks(builder, builder.sdiv(work, number(1000)))
+        work = builder.mul(builder.mul(first.nitems, first.itemsize), number(nanoseconds))
+        blocks = wanted_blocks(builder, builder.sdiv(work, number(registers()[0])))
         blocks = smaller(builder, n, blocks)
         write_shared(builder, blocks, [n, blocks, *values], write_block)
         return bool_t(False)

@@ -14,11 +14,11 @@ from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_
 from pytensor.tensor.type import integer_dtypes
 
 from dae._machine_code import array_type, cache_key, compiled_loop, empty, flat
-from dae.compiler import _block, _gemm, _kernels, _matrix, _threads
+from dae.compiler import _block, _copies, _gemm, _kernels, _matrix, _threads
 from dae.compiler._kernels import contiguous
 from dae.compiler._threads import shared_loop
 
-VERSION = 10
+VERSION = 11
 """See `dae._machine_code.cache_key`."""
 
 DTYPES = ("float32", "float64")
@@ -361,7 +361,7 @@ def _numba_gemm(op, node, **kwargs):
     flags = op.a_transposed, op.b_transposed, op.inplace
     add_products = _gemm.add_products(n_products, dtype, *flags)
     facts = {"n_products": n_products, "registers": _block.registers()}
-    key = cache_key(op, _kernels, _threads, _gemm, _block, _matrix, **facts)
+    key = cache_key(op, _kernels, _threads, _gemm, _block, _copies, _matrix, **facts)
     return add_products, key
 
 

@@ -22,7 +22,7 @@ from pytensor.link.numba.dispatch.basic import numba_funcify_and_cache_key
 
 import dae
 from dae import RandomStreams, _machine_code
-from dae.compiler import _block, _gemm, _kernels, _matrix, _threads, ops
+from dae.compiler import _block, _copies, _gemm, _kernels, _matrix, _threads, ops
 
 RECORD = Path(__file__).with_name("data") / "machine_code_versions.json"
 MODULES = [
@@ -31,6 +31,7 @@ MODULES = [
     "compiler._kernels",
     "compiler._gemm",
     "compiler._block",
+    "compiler._copies",
     "compiler._matrix",
     "compiler.ops",
     "random._twister",
@@ -78,7 +79,9 @@ def test_the_digest_sees_code_and_nothing_else():
     assert digest(source) != digest(source.replace("+", "-"))
 
 
-@pytest.mark.parametrize("module", [_machine_code, _threads, _kernels, _gemm, _block, _matrix, ops])
+@pytest.mark.parametrize(
+    "module", [_machine_code, _threads, _kernels, _gemm, _block, _copies, _matrix, ops]
+)
 def test_a_new_version_is_a_new_key(module, monkeypatch):
     node = ops.Gemm()(0, 1, pt.dmatrix(), pt.dmatrix()).owner
     _, before = numba_funcify_and_cache_key(node.op, node)

@@ -194,10 +194,14 @@ def test_two_products(functions, sizes, dtype, seed):
         assert_array_equal(with_threads(number, functions[dtype, "two"], c, a, b), parts)
 
 
-def test_small_work_is_not_divided():
+def test_small_work_is_divided_into_few_blocks():
     assert wanted_blocks(_threads.SHARED - 1) == 1
-    assert wanted_blocks(_threads.SHARED) == _threads.SHARED // _threads.BLOCK
+    assert wanted_blocks(_threads.SHARED) == 3
+    assert wanted_blocks(2 * 3 * _threads.LONG - 1) == 3
+    assert wanted_blocks(2 * 3 * _threads.LONG) == 6
     assert wanted_blocks(10**9) == 3 * _threads.BLOCKS
+    set_num_threads(100)
+    assert wanted_blocks(_threads.SHARED) == _threads.SHARED // _threads.BLOCK
     set_num_threads(1)
     assert wanted_blocks(10**9) == 1
 
