@@ -31,7 +31,7 @@ def transposed(builder, rows):
 
 
 def interleaved(builder, rows, span, unit):
-    """Interleave rows as `transposed`, within spans of elements, so many of which stay together."""
+    """Return rows interleaved as by `transposed`, in spans of elements; units stay together."""
     size = rows[0].type.count
     halves = []
     for start in (0, span // 2):
