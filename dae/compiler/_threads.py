@@ -42,7 +42,7 @@ VERSION = 8
 
 SHARED, BLOCK, LONG = 70_000, 10_000, 250_000
 """Nanoseconds that work must take in one thread to be divided; that a block takes at least; and
-from which on the share of a thread is more than one block.
+that one takes at least where a thread has more than one.
 
 The first is more than what is lost when another core has written what this one reads next. The
 last is for small matrices, which stay in the caches of the cores: with a block for each thread,
