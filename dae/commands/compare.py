@@ -3,13 +3,9 @@
 from pathlib import Path
 
 import dae
-from dae.commands._arguments import (
-    Parser,
-    add_cache_dir_option,
-    add_output_options,
-    path_ending_in,
-)
+from dae.commands._arguments import Parser, path_ending_in
 from dae.commands._console import run_command
+from dae.commands._options import add_cache_dir_option, add_output_options
 
 PROG = "dae-compare"
 

@@ -1,13 +1,8 @@
 """The command `encode`: compute the codes of images with a trained model."""
 
-from dae.commands._arguments import (
-    Parser,
-    add_engine_options,
-    add_model_and_data,
-    add_output_options,
-    path_ending_in,
-)
+from dae.commands._arguments import Parser, path_ending_in
 from dae.commands._console import run_command
+from dae.commands._options import add_engine_options, add_model_and_data, add_output_options
 
 PROG = "dae-encode"
 

@@ -2,15 +2,9 @@
 
 from math import inf
 
-from dae.commands._arguments import (
-    Parser,
-    add_model_and_data,
-    add_output_options,
-    number,
-    path_ending_in,
-    positive_int,
-)
+from dae.commands._arguments import Parser, number, path_ending_in, positive_int
 from dae.commands._console import run_command
+from dae.commands._options import add_model_and_data, add_output_options
 from dae.training.settings import VALID
 
 PROG = "dae-reconstruct"

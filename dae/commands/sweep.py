@@ -3,15 +3,14 @@
 import sys
 
 import dae
-from dae.commands._arguments import (
-    Parser,
+from dae.commands._arguments import Parser
+from dae.commands._console import run_command
+from dae.commands._options import add_engine_options, add_threads_option
+from dae.commands._training_options import (
     add_autoencoder_options,
     add_checkpoint_every_option,
     add_data_options,
-    add_engine_options,
-    add_threads_option,
 )
-from dae.commands._console import run_command
 
 PROG = "dae-sweep"
 

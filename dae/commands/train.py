@@ -4,14 +4,13 @@
 """
 
 import dae
-from dae.commands._arguments import (
-    Parser,
+from dae.commands._arguments import Parser, positive_int
+from dae.commands._console import run_command
+from dae.commands._training_options import (
     add_autoencoder_options,
     add_data_options,
     add_run_options,
-    positive_int,
 )
-from dae.commands._console import run_command
 
 PROG = "dae-train"
 

@@ -1,16 +1,10 @@
 """The command `train_logistic`: train a logistic regression, and keep what comes out."""
 
 import dae
-from dae.commands._arguments import (
-    Parser,
-    add_data_options,
-    add_floatX_option,
-    add_run_options,
-    add_setting,
-    number,
-    positive_int,
-)
+from dae.commands._arguments import Parser, number, positive_int
 from dae.commands._console import run_command
+from dae.commands._options import add_setting
+from dae.commands._training_options import add_data_options, add_floatX_option, add_run_options
 from dae.training.config import LogisticRegressionConfig
 
 PROG = "dae-train-logistic"

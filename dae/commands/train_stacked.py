@@ -6,16 +6,10 @@ First the layers are trained one by one, without labels; then all of them togeth
 import argparse
 
 import dae
-from dae.commands._arguments import (
-    Parser,
-    add_data_options,
-    add_floatX_option,
-    add_run_options,
-    add_setting,
-    number,
-    positive_int,
-)
+from dae.commands._arguments import Parser, number, positive_int
 from dae.commands._console import run_command
+from dae.commands._options import add_setting
+from dae.commands._training_options import add_data_options, add_floatX_option, add_run_options
 from dae.training.config import StackConfig
 from dae.training.settings import LEVEL
 
