@@ -8,9 +8,12 @@ Each of these functions takes a `Start` and the kind of noise,
 
 and returns a function without arguments that trains one epoch, continues from there with every
 call, and returns the costs of the minibatches, an array of shape (n_batches,). The libraries are
-imported where they are used: any may be missing.
+imported where they are used: any may be missing. The costs of `WITHOUT_COSTS`, which are there to
+compare with, are NaN.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
@@ -147,6 +150,23 @@ def five_products(start, noise):
         return np.nan
 
     return epoch_of(step, start)
+
+
+def multiply_adds(start, noise):
+    """Multiply and add as often as these products do, on registers, and do nothing else."""
+    from peak import compile_loop
+
+    call, flops = compile_loop(start.W.dtype.name)
+    threads = int(os.environ["OMP_NUM_THREADS"])
+    pool = ThreadPoolExecutor(threads)
+    n_batches = len(start.train_x) // start.batch_size
+    steps = n_batches * step_flops(start.n_hidden, start.batch_size) // (flops * threads)
+
+    def epoch():
+        list(pool.map(call, [steps] * threads))
+        return np.full(n_batches, np.nan)
+
+    return epoch
 
 
 def numpy_by_hand(start, noise):
@@ -481,11 +501,14 @@ OURS = "dae, the worksheet's cell"
 PASTED = "dae, the worksheet's class, pasted"
 AS_WRITTEN = "PyTensor, the formula as written"
 PRODUCTS = "the five matrix products, NumPy's BLAS"
+PEAK = "their multiplications and additions, on registers"
+WITHOUT_COSTS = PRODUCTS, PEAK
 
 CONTESTANTS = {
     OURS: dae_cell,
     PASTED: pasted_cell,
     PRODUCTS: five_products,
+    PEAK: multiply_adds,
     "JAX, `jit` of a whole epoch (`scan`)": jax_scan,
     "JAX, `jit` of one step": jax_step,
     "PyTorch, `torch.compile` of the step": torch_compiled_step,

@@ -1,15 +1,10 @@
 """What the multiply-add units of the cores can do: a loop on registers, without memory."""
 
 import ctypes
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core.cgutils import for_range_slice, intp_t
-
-REPETITIONS = 50
-STEPS = 500_000
 
 
 def compile_loop(dtype):
@@ -64,28 +59,3 @@ def compile_loop(dtype):
     call = ctypes.CFUNCTYPE(result, ctypes.c_ssize_t)(engine.get_function_address("peak"))
     call.engine = engine  # which owns the code
     return call, 2 * sums * vector.count
-
-
-def measure_peak(dtype, cores):
-    """Return what the multiply-add units of some cores do together.
-
-    Parameters
-    ----------
-    dtype : {'float32', 'float64'}
-    cores : int
-        How many threads to use, each on a core of its own if there are as many.
-
-    Returns
-    -------
-    float
-        Billions of operations a second, the most in some repetitions.
-    """
-    call, flops = compile_loop(dtype)
-    best = 0
-    with ThreadPoolExecutor(cores) as pool:
-        for _ in range(REPETITIONS):
-            begin = time.perf_counter()
-            list(pool.map(call, [STEPS] * cores))
-            seconds = time.perf_counter() - begin
-            best = max(best, 1e-9 * flops * STEPS * cores / seconds)
-    return best

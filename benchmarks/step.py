@@ -45,11 +45,11 @@ from contestants import (
     N_HIDDEN,
     OURS,
     PASTED,
+    PEAK,
     PRODUCTS,
+    WITHOUT_COSTS,
     make_start,
-    step_flops,
 )
-from peak import measure_peak
 
 MODELS = {"AE": "none", "dA": "drawn"}
 """The models that are timed, and their noise."""
@@ -68,7 +68,7 @@ GRID = {"n_hidden": [100, 500, 1000, 2000], "batch_size": [1, 20, 100, 500]}
 """The sizes of ``--grid``."""
 
 PEERS = ["JAX", "PyTorch", "NumPy", "PyTensor"]
-"""What the names of contestants begin with, but for ours and `PRODUCTS`."""
+"""What the names of contestants begin with, but for ours and `WITHOUT_COSTS`."""
 
 PAUSE = 0.2
 """Seconds in which the threads of one contestant stop spinning before the next is timed.
@@ -194,7 +194,7 @@ def start_all(names, dtypes, *sizes):
         try:
             for dtype, noise in product(dtypes, ["none", "drawn", "given"]):
                 _, costs = contestant.train(dtype, noise)
-                if name != PRODUCTS:
+                if name not in WITHOUT_COSTS:
                     reference = ours.setdefault((dtype, noise), costs)
                     check(name, dtype, noise, costs, reference, *sizes[:2])
             contestants[name] = contestant
@@ -319,34 +319,32 @@ def to_ours(times, model, name):
 
 def fastest_peer(times, model):
     """Return the ratios of the fastest other library's times to ours."""
-    peers = [name for m, name in times if m == model and name not in (OURS, PASTED, PRODUCTS)]
+    others = OURS, PASTED, *WITHOUT_COSTS
+    peers = [name for m, name in times if m == model and name not in others]
     return min((to_ours(times, model, name) for name in peers), key=np.median, default=[np.nan])
 
 
-def print_shares(points, peaks):
+def print_shares(points):
     """Print how all sizes compare with the fastest peer, and with what the cores can do.
 
     Parameters
     ----------
     points : dict from (int, int) to dict
         The times, by hidden units and images in a minibatch, then as in `print_results`.
-    peaks : dict from (str, int) to float
-        Billions of operations a second, by (dtype, threads).
     """
-    titles = [column_title(*key) for key in peaks]
+    keys = list(next(iter(points.values())))
+    titles = [column_title(*key) for key in keys]
     for model in MODELS:
         rows = []
         for (n_hidden, batch_size), columns in points.items():
-            flops = step_flops(n_hidden, batch_size)
             row = [f"{n_hidden:,}", f"{batch_size}"]
-            for key, peak in peaks.items():
+            for key in keys:
                 ratio = np.median(fastest_peer(columns[key], model))
-                share = 1e-3 * flops / np.median(columns[key][model, OURS]) / peak
+                share = np.median(to_ours(columns[key], model, PEAK))
                 row.append(f"{ratio:.2f}, {share:.0%}")
             rows.append(row)
         print(f"{model}: the fastest peer's time to ours, and the share of the cores' peak.\n")
         print_table(["hidden units", "images", *titles], rows)
-    print_table(["Peak, GFLOP/s", *titles], [["", *(f"{peak:.0f}" for peak in peaks.values())]])
 
 
 def plot_ratios(points, path):
@@ -423,10 +421,9 @@ def main(argv=None):
         names.remove(PASTED)
 
     machine = describe_machine()
-    points, peaks, left_out = {}, {}, {}
+    points, left_out = {}, {}
     for threads in options.threads:
         limit_threads(threads)
-        peaks |= {(dtype, threads): measure_peak(dtype, threads) for dtype in options.dtypes}
         for point in product(n_hidden, batch_size):
             say(f"{point[0]} hidden units, {point[1]} images, threads: {threads}")
             key = (*point, threads)
@@ -441,7 +438,7 @@ def main(argv=None):
         if len(points) > 1:
             print(f"{hidden} hidden units, {images} images in a minibatch.\n")
         print_results(columns)
-    print_shares(points, peaks)
+    print_shares(points)
     if options.plot:
         plot_ratios(points, options.plot)
     for (*point, threads), reasons in left_out.items():
@@ -452,7 +449,6 @@ def main(argv=None):
         {
             "machine": machine,
             "left_out": [[*key, reasons] for key, reasons in left_out.items()],
-            "gigaflops_of_the_multiply_add_units": [[*key, value] for key, value in peaks.items()],
             "microseconds_per_minibatch": [
                 {
                     "n_hidden": hidden,
