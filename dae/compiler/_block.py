@@ -33,7 +33,7 @@ from dae.compiler._matrix import (
     strips,
 )
 
-VERSION = 2
+VERSION = 3
 """See `dae._machine_code.cache_key`."""
 
 DEPTH = 264
@@ -55,8 +55,8 @@ DEEP = 32
 """From how many terms on tiles of a are copied."""
 
 BROAD, BELOW = 8, 8
-"""Vectors that are read of a row of b for a result of a single row, and how many rows further down
-the next are fetched."""
+"""Vectors that are read of a row of b for a result of few rows, and how many rows further down the
+next are fetched."""
 
 APART = 5
 """Rows of a tile at most of which each is found by an address of its own, in a register, where LLVM
@@ -146,7 +146,7 @@ def write_product(builder, vector, height, m, n, depth, out, c, alpha, a, b):
     is_close = None
     if are_copied(a.is_transposed):
         tiles, has_tiles, is_close = write_tiles(builder, vector, height, m, n, depth, is_tall, a)
-    done = write_single_row(builder, vector, m, n, depth, out, c, alpha, a, b)
+    done = write_few_rows(builder, vector, height, m, n, depth, out, c, alpha, a, b)
     n = builder.sub(n, done)
     out, c, b = (matrix.part(0, done) for matrix in (out, c, b))
     copies = buffer(builder, 2 * vector * DEPTH, b.element)
@@ -202,18 +202,20 @@ def write_product(builder, vector, height, m, n, depth, out, c, alpha, a, b):
                     write_tile(builder, *parts, rows_from(i), *strip, beside, together)
 
 
-def write_single_row(builder, vector, m, n, depth, out, c, alpha, a, b):
-    """Write code that computes the result if it is a single row, and return how much of it.
+def write_few_rows(builder, vector, height, m, n, depth, out, c, alpha, a, b):
+    """Write code that computes a result of less rows than a tile, and return how much of it.
 
-    All of b has to come from memory for that row, and comes fastest where what is read of each of
-    its rows is long.
+    All of b has to come from memory for them, and comes fastest where what is read of each of its
+    rows is long. It is still in the cache for the second row of the result; but where columns are
+    what lies together in memory, a copy of them already pays for two rows.
     """
-    width = (2 if b.is_transposed else BROAD) * vector
-    is_single = builder.icmp_signed("==", m, number(1))
+    width, most = (2, 1) if b.is_transposed else (BROAD, height - 1)
+    width *= vector
+    are_few = builder.icmp_signed("<=", m, number(most))
     end = builder.sub(n, builder.srem(n, number(width)))
-    done = builder.select(is_single, end, number(0))
-    with loop(builder, done, width) as j:
-        parts = depth, out.part(0, j), c.part(0, j), alpha, a, b.part(0, j)
+    done = builder.select(are_few, end, number(0))
+    with loop(builder, done, width) as j, loop(builder, m) as i:
+        parts = depth, out.part(i, j), c.part(i, j), alpha, a.part(i, 0), b.part(0, j)
         if b.is_transposed:
             write_dot_products(builder, vector, *parts)
         else:
@@ -222,7 +224,7 @@ def write_single_row(builder, vector, m, n, depth, out, c, alpha, a, b):
 
 
 def write_dot_products(builder, vector, depth, out, c, alpha, a, b):
-    """Write code that computes two vectors of a single row, where columns of b lie in memory."""
+    """Write code that computes two vectors of a row, where columns of b lie in memory."""
     fused = ["contract"]
     following = b.part(0, 2 * vector)
     zeros = ir.VectorType(c.element, vector)([0.0] * vector)
