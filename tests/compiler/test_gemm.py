@@ -43,7 +43,7 @@ def guarded(values):
 
 @settings(deadline=None, max_examples=200)
 @given(
-    m=st.one_of(st.just(1), st.integers(0, 45), st.integers(55, 75)),
+    m=st.one_of(st.just(1), st.integers(2, 9), st.integers(0, 45), st.integers(55, 75)),
     n=st.one_of(st.integers(0, 110), st.integers(250, 300)),
     k=st.one_of(st.integers(0, 45), st.integers(250, 600)),
     other_k=st.one_of(st.none(), st.integers(0, 3), st.integers(0, 300)),
