@@ -203,7 +203,7 @@ def write_product(builder, vector, height, m, n, depth, out, c, alpha, a, b):
 
 
 def write_few_rows(builder, vector, height, m, n, depth, out, c, alpha, a, b):
-    """Write code that computes a result of less rows than a tile, and return how much of it.
+    """Write code that computes a result of fewer rows than a tile, and return how much of it.
 
     All of b has to come from memory for them, and comes fastest where what is read of each of its
     rows is long. It is still in the cache for the second row of the result; but where columns are
