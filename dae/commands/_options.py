@@ -1,4 +1,4 @@
-"""Options that several commands have, whatever they do."""
+"""Options of several commands, above all of those that use a trained model."""
 
 import argparse
 
